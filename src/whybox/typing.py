@@ -1,0 +1,163 @@
+"""The protocols that the stages meet at, and the few records that pass between them.
+
+Shapes are written with n explained rows, d features, m codes (coalitions or points), b draws a code (background rows) and k outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = Any  # any array of the Python array API standard: NumPy, torch, CuPy, array_api_strict
+Rows = Any  # what a model is called with: an array (rows first), a DataFrame, a list of texts
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+BatchSize = int | Literal["auto"]
+Target = int | str | Sequence[int] | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the engine calls it. Made by :func:`whybox.as_model`; users rarely build one.
+
+    Args:
+        predict: rows in, one output a row out: (n,) or (n, k), any array library, list, Series or DataFrame.
+        name: for messages.
+        output_names: names of the k outputs, such as class labels, or None.
+        kind: what the outputs are: "probability", "decision", "value", "label" or "unknown".
+        place: moves an array to where the model wants its rows composed (library, dtype, device); None leaves rows as they come.
+        feature_names: the columns that the model was trained on, or None.
+        wants_frame: the model was trained on a DataFrame and is called with one.
+        max_batch: the most rows the model takes in one call, or None.
+        fingerprint: identifies the model's version for checkpoints and caches, or None.
+    """
+
+    predict: Callable[[Rows], Any]
+    name: str = "model"
+    output_names: tuple[str, ...] | None = None
+    kind: str = "unknown"
+    place: Callable[[Array], Array] | None = None
+    feature_names: tuple[str, ...] | None = None
+    wants_frame: bool = False
+    max_batch: int | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Codes to be tried for some instances: every code for every instance.
+
+    Args:
+        instances: (n_i,) positions of the explained rows.
+        codes: (m, d) codes, shared by these instances. Coalitions are bool: True keeps the feature of the explained row.
+    """
+
+    instances: Ints
+    codes: NDArray[Any]
+
+
+@runtime_checkable
+class Bound(Protocol):
+    """A space bound to the rows to be explained: it turns (instance, code, draw) into model inputs.
+
+    The rows of an ask are numbered ``((instance position * m) + code) * draws + draw``.
+    """
+
+    n: int
+    draws: int
+
+    def n_features(self, instance: int) -> int:
+        """How many features may vary in an instance."""
+
+    def compose(self, ask: Ask, start: int, stop: int) -> Rows:
+        """Model inputs of the rows start to stop of an ask: rows of the caller's own, never a view of x or of the background."""
+
+    def take(self, ask: Ask, index: Ints) -> Rows:
+        """Model inputs of chosen rows of an ask."""
+
+    def keys(self, ask: Ask) -> NDArray[np.uint64] | None:
+        """(rows, 2) 128-bit keys, equal exactly for identical rows; None if the space cannot tell."""
+
+    def fold(self, ask: Ask, outputs: Floats) -> Floats:
+        """(n_i, m, draws, k) outputs to (n_i, m, k)."""
+
+
+@runtime_checkable
+class Space(Protocol):
+    """What may vary, and how."""
+
+    def bind(self, x: Any, model: Model) -> Bound:
+        """Check x and attach it."""
+
+
+@dataclass(frozen=True)
+class RunStats:
+    """What a call cost.
+
+    Args:
+        n_queries: rows that the model was called with.
+        n_rows: rows that were described; the difference was answered by deduplication, cache or checkpoint.
+        n_calls: calls of the model.
+        batch_size: the largest batch that was sent.
+        model_seconds: wall seconds inside the model.
+        total_seconds: wall seconds of the call.
+        n_retries: calls that were repeated after a transient error.
+        n_nan: rows whose output was NaN and was skipped (only with on_nan="skip").
+        n_resumed: rows answered by the checkpoint.
+        repeat_sd: standard deviation of the outputs of repeated control rows; 0.0 for a deterministic model, None if not tried.
+    """
+
+    n_queries: int = 0
+    n_rows: int = 0
+    n_calls: int = 0
+    batch_size: int = 0
+    model_seconds: float = 0.0
+    total_seconds: float = 0.0
+    n_retries: int = 0
+    n_nan: int = 0
+    n_resumed: int = 0
+    repeat_sd: float | None = None
+
+    @property
+    def overhead_seconds(self) -> float:
+        """Wall seconds of the call outside the model."""
+        return max(self.total_seconds - self.model_seconds, 0.0)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a Shapley solver found for r right-hand sides (rows times outputs).
+
+    Args:
+        values: (r, d) Shapley values.
+        std_error: (r, d) standard error of each value; zeros where the answer is exact.
+        method: which estimator answered.
+        info: what else is worth reporting.
+    """
+
+    values: Floats
+    std_error: Floats
+    method: str
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Anything that explains rows. ``explain`` leaves the explainer as it was."""
+
+    def explain(
+        self,
+        x: Any,
+        *,
+        seed: int = 0,
+        target: Target = None,
+        budget: Any = None,
+        tol: float | None = None,
+        progress: bool | None = None,
+    ) -> Any:
+        """Explain every row of x."""
