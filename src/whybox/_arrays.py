@@ -1,0 +1,180 @@
+"""The only file that knows array libraries (NumPy, torch, CuPy, array_api_strict), devices and containers of rows.
+
+A library is looked at only if it has already been imported by the caller: nothing here imports torch or pandas on its own account.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox.errors import InputError
+from whybox.typing import Array, Rows
+
+__all__ = [
+    "concat_rows",
+    "is_array",
+    "is_frame",
+    "is_numpy",
+    "is_out_of_memory",
+    "is_sparse",
+    "is_torch",
+    "namespace",
+    "promote",
+    "row_nbytes",
+    "take_rows",
+    "to_numpy",
+]
+
+
+def is_numpy(x: object) -> TypeGuard[NDArray[Any]]:
+    """Whether x is a NumPy array."""
+    return isinstance(x, np.ndarray)
+
+
+def is_torch(x: object) -> bool:
+    """Whether x is a torch tensor; torch is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def is_frame(x: object) -> bool:
+    """Whether x is a pandas DataFrame; pandas is not imported to find out."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(x, pandas.DataFrame)
+
+
+def is_sparse(x: object) -> bool:
+    """Whether x is a SciPy sparse matrix or array; SciPy is not imported to find out."""
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(x))
+
+
+def is_array(x: object) -> bool:
+    """Whether x is an array of a library that follows the array API standard."""
+    return is_numpy(x) or is_torch(x) or hasattr(type(x), "__array_namespace__")
+
+
+def namespace(x: Array) -> Any:
+    """The array API namespace of x.
+
+    Example:
+        >>> namespace(np.zeros(3)).__name__.startswith(("numpy", "array_api_compat"))
+        True
+    """
+    import array_api_compat
+
+    return array_api_compat.array_namespace(x)
+
+
+def to_numpy(x: Array) -> NDArray[Any]:
+    """x as a NumPy array on the host, dtype kept (bfloat16, which NumPy lacks, widens exactly to float32)."""
+    if is_numpy(x):
+        return x
+    if is_torch(x):
+        x = x.detach()
+        if str(x.dtype) == "torch.bfloat16":
+            x = x.float()
+        result: NDArray[Any] = x.resolve_conj().resolve_neg().cpu().numpy()
+        return result
+    if hasattr(x, "get") and type(x).__module__.split(".")[0] == "cupy":
+        return np.asarray(x.get())
+    if type(x).__module__.split(".")[0] == "array_api_strict":
+        return np.asarray(np.from_dlpack(x.to_device(namespace(x).Device("CPU_DEVICE"))))
+    return np.asarray(x)
+
+
+def take_rows(rows: Rows, index: NDArray[np.int64]) -> Rows:
+    """Chosen rows of any container of rows, as a copy."""
+    if is_frame(rows):
+        return rows.iloc[index].reset_index(drop=True)
+    if is_numpy(rows):
+        return rows[index]
+    if is_torch(rows):
+        torch = sys.modules["torch"]
+        return rows[torch.from_numpy(np.ascontiguousarray(index)).to(rows.device)]
+    if is_array(rows):
+        xp = namespace(rows)
+        return xp.take(rows, xp.asarray(index, device=rows.device), axis=0)
+    return [rows[i] for i in index.tolist()]
+
+
+def concat_rows(parts: Sequence[Rows]) -> Rows:
+    """Containers of rows of one kind, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    if is_frame(first):
+        return sys.modules["pandas"].concat(parts, ignore_index=True)
+    if is_array(first):
+        return np.concatenate(parts) if is_numpy(first) else namespace(first).concat(list(parts), axis=0)
+    return [row for part in parts for row in part]
+
+
+def row_nbytes(rows: Rows) -> int:
+    """Bytes of one row, at least 1; for texts the mean number of characters."""
+    n = len(rows) if not is_array(rows) else int(rows.shape[0])
+    if n == 0:
+        return 1
+    if is_frame(rows):
+        return max(int(rows.memory_usage(index=False, deep=False).sum()) // n, 1)
+    if is_array(rows):
+        itemsize = rows.dtype.itemsize if is_numpy(rows) or is_torch(rows) else 8
+        return max(int(np.prod(rows.shape[1:], dtype=np.int64)) * int(itemsize), 1)
+    return max(sum(len(row) for row in rows) // n, 1) if isinstance(rows[0], str) else 64
+
+
+def promote(a: NDArray[Any], b: NDArray[Any], what: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both arrays in a dtype that holds every value of both exactly.
+
+    Args:
+        a: any shape.
+        b: any shape.
+        what: names both for the message.
+
+    Raises:
+        InputError: no dtype holds both exactly, such as int64 above 2**53 beside fractions.
+
+    Example:
+        >>> a, b = promote(np.array([1, 2]), np.array([0.5]), "x and background")
+        >>> a.dtype == b.dtype == np.float64
+        True
+    """
+    if a.dtype == b.dtype:
+        return a, b
+    if "O" in (a.dtype.kind, b.dtype.kind) or a.dtype.kind in "US" or b.dtype.kind in "US":
+        if a.dtype.kind in "US" and b.dtype.kind in "US":
+            common = np.result_type(a.dtype, b.dtype)
+            return a.astype(common), b.astype(common)
+        return a.astype(object), b.astype(object)
+    try:
+        common = np.result_type(a.dtype, b.dtype)
+    except TypeError as exc:
+        raise InputError(f"{what}: dtypes {a.dtype} and {b.dtype} have no common dtype; convert one of them") from exc
+    out = []
+    for array in (a, b):
+        cast = array.astype(common)
+        with np.errstate(all="ignore"):
+            back = cast.astype(array.dtype)
+        same = (back == array) | ((array != array) & (cast != cast))
+        if not bool(np.all(same)):
+            raise InputError(
+                f"{what}: {array.dtype} values such as {array[~same].ravel()[0]!r} cannot be held exactly by {common}, the common "
+                f"dtype of {a.dtype} and {b.dtype}; convert both to one dtype before explaining"
+            )
+        out.append(cast)
+    return out[0], out[1]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that host or device memory ran out."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()

@@ -1,0 +1,96 @@
+"""How many rows to send at once: grows while throughput grows, halves when memory runs out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whybox.errors import OptionError
+from whybox.typing import BatchSize
+
+_START = 64
+_MOST_ROWS = 1 << 17
+_MOST_BYTES = 12 << 20
+_BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
+
+
+class BatchSizer:
+    """Finds the batch size with the most rows a second by doubling and, where the first doubling does not pay, by halving.
+
+    Args:
+        batch_size: a number of rows, or "auto".
+        max_batch: the most rows that the model takes, or None.
+    """
+
+    def __init__(self, batch_size: BatchSize, max_batch: int | None = None) -> None:
+        if batch_size != "auto" and (isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+            raise OptionError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
+        self.limit = min(_MOST_ROWS, max_batch or _MOST_ROWS)
+        self.auto = batch_size == "auto"
+        self.size = min(_START if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
+        self._speed: dict[int, float] = {}
+        self._tries: dict[int, int] = {}
+        self._settled = not self.auto
+        self._misses = 0
+
+    def cap_bytes(self, row_nbytes: int) -> None:
+        """Keep a batch within a byte budget (automatic sizes only)."""
+        if self.auto:
+            self.limit = max(1, min(self.limit, _MOST_BYTES // row_nbytes))
+            self.size = min(self.size, self.limit)
+
+    def ran_out_of_memory(self, rows: int) -> bool:
+        """Halve after a batch of this many rows failed; False if it cannot be halved."""
+        if rows <= 1:
+            return False
+        self.limit = max(rows // 2, 1)
+        self.size = min(self.size, self.limit)
+        self._settled = True
+        return True
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Learn from a finished call."""
+        if self._settled or rows < self.size:  # a last, short batch tells nothing
+            return
+        size = self.size
+        tries = self._tries[size] = self._tries.get(size, 0) + 1
+        if len(self._speed) == 0 and tries == 1:
+            self._speed[size] = 0.0  # the first call warms caches up: not counted
+            return
+        self._speed[size] = max(self._speed.get(size, 0.0), rows / max(seconds, 1e-9))
+        best = max(self._speed, key=self._speed.__getitem__)
+        if size >= _START:
+            self._misses = 0 if size == best or size == _START else self._misses + 1
+            if self._misses < 2 and size * 2 <= self.limit:
+                self.size = size * 2
+                return
+            if best > _START or _START == 1:
+                self._settle()
+            else:
+                self.size, self._misses = _START // 2, 0
+        elif size == best and size > 1 and self._speed[size] > _BETTER * self._speed[size * 2]:
+            self.size = size // 2
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        fastest = max(self._speed.values())
+        self.size = min(size for size, speed in self._speed.items() if speed * _BETTER >= fastest)
+        self._settled = True
+
+    def next(self, left: int, run: int, group: int) -> int:
+        """Rows of the next batch.
+
+        Args:
+            left: rows still to be sent.
+            run: rows of one instance; batches that hold whole instances compose fastest.
+            group: rows of one code.
+        """
+        size = min(self.size, self.limit)
+        if not self._settled or not self.auto:
+            return min(size, left)
+        if size >= run:
+            size -= size % run
+        elif size >= group:
+            parts = -(-run // (size - size % group))
+            size = min(size, -(-(run // group) // parts) * group)
+        return min(size, left)

@@ -1,0 +1,83 @@
+"""Control rows: a few rows sent twice tell a noisy model, and one whose answer depends on the place in the batch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from whybox._arrays import concat_rows, take_rows
+from whybox.errors import OutputOrderError
+from whybox.typing import Floats, Ints, Rows
+
+_SHARE = 100  # one control row in a hundred, and only in the batches 1, 2, 4, 8, ...
+_TOLERANCE = 1e-4  # of the outputs' spread: what float32 arithmetic of another batch size may move
+
+
+class NoisyModelWarning(UserWarning):
+    """The model answers the same row differently when asked twice."""
+
+
+class Controls:
+    """Adds control rows to some batches and judges the answers.
+
+    Args:
+        model: the model's name, for messages.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._batches = 0
+        self._due = 1
+        self._squares: list[float] = []
+        self._warned = False
+
+    @property
+    def repeat_sd(self) -> float | None:
+        """Standard deviation of repeated answers; None before any were asked."""
+        return float(np.sqrt(np.mean(self._squares) / 2)) if self._squares else None
+
+    def choose(self, n: int) -> Ints:
+        """Positions of the rows of the next batch to send again, in reversed order."""
+        self._batches += 1
+        if self._batches < self._due or n < _SHARE:
+            return np.empty(0, dtype=np.int64)
+        self._due = 2 * self._batches
+        count = n // _SHARE
+        return np.linspace(0, n - 1, count + 2).astype(np.int64)[1:-1][::-1].copy()
+
+    def extend(self, rows: Rows, index: Ints) -> Rows:
+        """The batch with its control rows at the end."""
+        return concat_rows([rows, take_rows(rows, index)])
+
+    def judge(self, rows: Rows, index: Ints, first: Floats, again: Floats, ask: Callable[[Rows], Floats]) -> None:
+        """Compare the answers for the same rows at two places.
+
+        Raises:
+            OutputOrderError: asked twice alone the rows get the same answers, but in the batch others: order or neighbours matter.
+        """
+        difference = first[index] - again
+        if not np.isfinite(difference).all():
+            return
+        self._squares.append(float(np.mean(difference**2)))
+        spread = np.nanmax(first, axis=0) - np.nanmin(first, axis=0)
+        allowed = _TOLERANCE * spread + 1e-6 * np.nanmax(np.abs(first), axis=0)
+        if bool((np.abs(difference) <= allowed).all()):
+            return
+        alone = take_rows(rows, index)
+        once, twice = ask(alone), ask(alone)
+        if once.shape == first[index].shape and bool((np.abs(once - twice) <= allowed).all()):
+            raise OutputOrderError(
+                f"{self._model}: {len(index)} rows sent twice in one batch got other answers at another place (up to "
+                f"{np.abs(difference).max():.3g} apart), while asked alone their answers repeat; the model must return outputs in the order "
+                "of its rows, each independent of the others (a sorted result? batch statistics? a shared buffer?)"
+            )
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self._model} is not deterministic: the same rows asked twice differ with standard deviation {self.repeat_sd:.3g}; "
+                "standard errors include this noise, equal seeds will not give equal values",
+                NoisyModelWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,82 @@
+"""What a model may answer: the one place where outputs are checked and made float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox._arrays import is_array, to_numpy
+from whybox.errors import OutputShapeError, OutputValueError
+from whybox.typing import Floats
+
+
+def as_outputs(answer: Any, n: int, model: str) -> tuple[Floats, bool]:
+    """A model's answer as a (n, k) float64 array of its own memory.
+
+    Args:
+        answer: what the model returned: array of any library, list, tuple, Series or DataFrame; (n,) or (n, k).
+        n: rows that were sent.
+        model: the model's name, for messages.
+
+    Returns:
+        The outputs, and whether the answer was one-dimensional.
+
+    Raises:
+        OutputShapeError: other length, more than two axes, ragged, or no array at all.
+        OutputValueError: not real numbers.
+    """
+    array = _as_array(answer, model)
+    if array.ndim not in (1, 2):
+        raise OutputShapeError(f"{model}: expected outputs of shape ({n},) or ({n}, k), got {array.shape}; return one row of outputs a row")
+    if array.shape[0] != n:
+        raise OutputShapeError(f"{model}: expected {n} outputs for {n} rows, got {array.shape[0]}; return one output a row, in order")
+    if array.ndim == 2 and array.shape[1] == 0:
+        raise OutputShapeError(f"{model}: expected at least one output a row, got shape {array.shape}")
+    return np.array(array, dtype=np.float64, copy=True).reshape(n, -1), array.ndim == 1
+
+
+def _as_array(answer: Any, model: str) -> NDArray[Any]:
+    if answer is None:
+        raise OutputShapeError(f"{model}: returned None; expected an array of outputs (is a return statement missing?)")
+    if is_array(answer):
+        array = to_numpy(answer)
+    else:
+        try:
+            array = np.asarray(answer)
+        except ValueError as exc:
+            raise OutputShapeError(f"{model}: returned a {type(answer).__name__} that is no rectangular array; return (n,) or (n, k)") from exc
+    if array.dtype.kind == "O":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as exc:
+            raise OutputValueError(f"{model}: expected real numbers, got objects such as {array.ravel()[:1]!r}") from exc
+    if array.dtype.kind not in "biuf":
+        raise OutputValueError(
+            f"{model}: expected real numbers, got dtype {array.dtype}; pass a predict function that returns scores "
+            "(for a classifier: predict_proba or decision_function)"
+        )
+    return array
+
+
+def check_finite(outputs: Floats, model: str, first_row: int, on_nan: str) -> int:
+    """Count NaN rows, or refuse them.
+
+    Raises:
+        OutputValueError: an output is infinite, or NaN while ``on_nan="raise"``.
+    """
+    if bool(np.isfinite(outputs.sum())):  # one pass; a sum of finite values overflows only beyond 1e308, and then the exact test decides
+        return 0
+    infinite = np.isinf(outputs).any(axis=1)
+    nan = np.isnan(outputs).any(axis=1)
+    if infinite.any():
+        where = (np.flatnonzero(infinite)[:5] + first_row).tolist()
+        raise OutputValueError(f"{model}: {int(infinite.sum())} of {len(outputs)} rows of this batch have infinite outputs (rows {where} of the job)")
+    if nan.any() and on_nan == "raise":
+        where = (np.flatnonzero(nan)[:5] + first_row).tolist()
+        raise OutputValueError(
+            f"{model}: {int(nan.sum())} of {len(outputs)} rows of this batch have NaN outputs (rows {where} of the job); "
+            'mend the model, or pass Engine(on_nan="skip") to leave such rows out and have them counted'
+        )
+    return int(nan.sum())

@@ -1,0 +1,324 @@
+"""One job: described rows are cut into batches, sent once, checked, logged and folded."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox._arrays import concat_rows, is_out_of_memory, row_nbytes, take_rows
+from whybox.engine._batch import BatchSizer
+from whybox.engine._checkpoint import Checkpoint
+from whybox.engine._controls import Controls
+from whybox.engine._dedupe import Deduplicator
+from whybox.engine._outputs import as_outputs, check_finite
+from whybox.errors import BudgetError, OutputShapeError
+from whybox.typing import Ask, Bound, Floats, Ints, Model, Rows, RunStats
+
+if TYPE_CHECKING:
+    from whybox.engine import Engine
+
+_UNIT_BYTES = 6 << 20  # outputs held at once
+_PILOT_ROWS = 1 << 15
+_WORTH = 0.25  # share of duplicates from which keys and sorting repay themselves
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of an ask: these instances, these codes."""
+
+    position: int
+    first_instance: int
+    first_code: int
+    ask: Ask
+    start: int
+    stop: int
+
+
+class Run:
+    """The engine at work on one call. Made by :meth:`whybox.engine.Engine.start`; use it as a context manager.
+
+    Args:
+        engine: the options.
+        model: what is called.
+        checkpoint: the log of answered batches, or None.
+        progress: called with the number of rows answered.
+    """
+
+    def __init__(self, engine: Engine, model: Model, checkpoint: Checkpoint | None, progress: Any) -> None:
+        self._engine, self._model, self._log, self._bar = engine, model, checkpoint, progress
+        self._sizer = BatchSizer(engine.batch_size, model.max_batch if engine.max_batch is None else engine.max_batch)
+        self._controls = Controls(model.name) if engine.controls else None
+        self._dedupe = Deduplicator()
+        self._deduping: bool | None = {"auto": None, True: True, False: False}[engine.dedupe]
+        self._began = time.perf_counter()
+        self._counts = dict.fromkeys(("n_queries", "n_rows", "n_calls", "batch_size", "n_retries", "n_nan", "n_resumed"), 0)
+        self._seconds = 0.0
+        self._unit = 0
+        self.n_outputs: int | None = None
+        self.one_axis = False
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._log is not None:
+            self._log.__exit__(None, None, None)
+        if self._bar is not None:
+            self._bar.close()
+
+    @property
+    def stats(self) -> RunStats:
+        """What the call has cost so far."""
+        repeat = self._controls.repeat_sd if self._controls is not None else None
+        total = time.perf_counter() - self._began
+        return RunStats(**self._counts, model_seconds=self._seconds, total_seconds=total, repeat_sd=repeat)
+
+    def predict(self, rows: Rows, n: int | None = None) -> Floats:
+        """Outputs (n, k) of plain rows."""
+        count = len(rows) if n is None else n
+        return self._unit_outputs(_PlainRows(rows, count))
+
+    def values(self, bound: Bound, asks: Sequence[Ask]) -> list[Floats]:
+        """Folded outputs of every ask.
+
+        Args:
+            bound: the space, bound to the explained rows.
+            asks: codes for instances.
+
+        Returns:
+            For each ask (n_i, m, k) float64.
+
+        Raises:
+            ModelError: an unusable answer. Exceptions of the model itself pass through with a note that names the batch.
+            BudgetError: the next batch would go past ``max_queries``.
+        """
+        results: list[Floats | None] = [None] * len(asks)
+        for unit in self._cut(bound, asks):
+            outputs = self._unit_outputs(_UnitRows(bound, unit))
+            for piece in unit:
+                part = piece.ask
+                n, m = len(part.instances), len(part.codes)
+                block = outputs[piece.start : piece.stop].reshape(n, m, bound.draws, -1)
+                folded = bound.fold(part, block)
+                whole = results[piece.position]
+                if whole is None:
+                    ask = asks[piece.position]
+                    whole = results[piece.position] = np.empty((len(ask.instances), len(ask.codes), folded.shape[2]))
+                whole[piece.first_instance : piece.first_instance + n, piece.first_code : piece.first_code + m] = folded
+        width = self.n_outputs or 1
+        return [np.empty((len(a.instances), len(a.codes), width)) if r is None else r for a, r in zip(asks, results, strict=True)]
+
+    def _cut(self, bound: Bound, asks: Sequence[Ask]) -> list[list[_Piece]]:
+        """Asks cut and gathered so that a unit's outputs fit the memory that may be held."""
+        most = max(_UNIT_BYTES // (8 * (self.n_outputs or 1)), 1)
+        units: list[list[_Piece]] = [[]]
+        filled = 0
+        for position, ask in enumerate(asks):
+            n, m = len(ask.instances), len(ask.codes)
+            if n * m == 0:
+                continue
+            codes = min(m, max(most // bound.draws, 1))
+            instances = max(most // (codes * bound.draws), 1) if codes == m else 1
+            for j in range(0, m, codes):
+                for i in range(0, n, instances):
+                    part = Ask(ask.instances[i : i + instances], ask.codes[j : j + codes])
+                    size = len(part.instances) * len(part.codes) * bound.draws
+                    if filled and filled + size > most:
+                        units.append([])
+                        filled = 0
+                    units[-1].append(_Piece(position, i, j, part, filled, filled + size))
+                    filled += size
+        return [unit for unit in units if unit]
+
+    def _unit_outputs(self, unit: _Described) -> Floats:
+        n = unit.n
+        self._counts["n_rows"] += n
+        keys = self._keys(unit)
+        plan = self._dedupe.plan(keys) if keys is not None else None
+        if keys is None or plan is None:
+            outputs = self._answer(unit, np.arange(n, dtype=np.int64), True)
+        else:
+            first, where = plan
+            hit, known = self._dedupe.known(keys[first])
+            fresh = self._answer(unit, first[~hit], not hit.any() and len(first) == n)
+            distinct = np.empty((len(first), fresh.shape[1]))
+            distinct[~hit] = fresh
+            if hit.any():
+                distinct[hit] = known
+            self._dedupe.learn(keys[first[~hit]], fresh)
+            outputs = distinct[where]
+        if self._bar is not None:
+            self._bar.update(n)
+        return outputs
+
+    def _keys(self, unit: _Described) -> NDArray[np.uint64] | None:
+        if self._deduping is False:
+            return None
+        keys = unit.keys()
+        if keys is not None and self._deduping is None and unit.n >= 1024:
+            pilot = keys[:_PILOT_ROWS, 0]
+            self._deduping = bool(1.0 - len(np.unique(pilot)) / len(pilot) >= _WORTH)
+            return keys if self._deduping else None
+        return keys
+
+    def _answer(self, unit: _Described, index: Ints, contiguous: bool) -> Floats:
+        """Outputs of the rows at these positions of the unit, each sent once."""
+        n = len(index)
+        answered = np.zeros(n, dtype=bool)
+        outputs = np.empty((n, self.n_outputs or 1))
+        if self._log is not None:
+            digest = hashlib.sha256(unit.digest() + index.tobytes()).hexdigest()
+            for at, values, one_axis in self._log.begin(self._unit, digest):
+                self._shape(values.shape[1], one_axis)
+                outputs = outputs if outputs.shape[1] == values.shape[1] else np.empty((n, values.shape[1]))
+                outputs[at], answered[at] = values, True
+                self._counts["n_resumed"] += len(at)
+        position = 0
+        while position < n:
+            if answered[position]:
+                position += 1
+                continue
+            gap = np.flatnonzero(answered[position:])
+            stop = position + int(gap[0]) if len(gap) else n
+            size = self._sizer.next(stop - position, unit.run, unit.group)
+            here = slice(position, position + size)
+            rows = unit.compose(position, position + size) if contiguous else unit.take(index[here])
+            if self._counts["n_calls"] == 0:
+                self._sizer.cap_bytes(row_nbytes(rows))
+                if self._sizer.size < size:
+                    continue
+            try:
+                values = self._batch(rows, size, position)
+            except Exception as error:
+                if is_out_of_memory(error) and self._sizer.ran_out_of_memory(size):
+                    continue
+                raise
+            if outputs.shape[1] != values.shape[1]:
+                outputs = np.empty((n, values.shape[1]))
+            outputs[here] = values
+            if self._log is not None:
+                self._log.record(self._unit, np.arange(position, position + size, dtype=np.int64), values, self.one_axis)
+            position += size
+        self._unit += 1
+        return outputs if self.n_outputs is None else outputs.reshape(n, self.n_outputs)
+
+    def _batch(self, rows: Rows, n: int, first: int) -> Floats:
+        twice = self._controls.choose(n) if self._controls is not None else np.empty(0, dtype=np.int64)
+        if len(twice) and self._model.max_batch is not None and n + len(twice) > self._model.max_batch:
+            twice = twice[: max(self._model.max_batch - n, 0)]
+        if not len(twice):
+            return self._call(rows, n, first)
+        # the originals are kept apart: a model that changes its input must not change the control rows' second question
+        kept = take_rows(rows, np.arange(n, dtype=np.int64)) if self._controls is not None else rows
+        both = self._call(self._controls.extend(rows, twice), n + len(twice), first)  # type: ignore[union-attr]  # chosen above
+        values, again = both[:n], both[n:]
+        self._controls.judge(kept, twice, values, again, lambda part: self._call(part, len(twice), first))  # type: ignore[union-attr]
+        return values.copy()
+
+    def _call(self, rows: Rows, n: int, first: int) -> Floats:
+        engine = self._engine
+        if engine.max_queries is not None and self._counts["n_queries"] + n > engine.max_queries:
+            raise BudgetError(
+                f"max_queries={engine.max_queries}: {self._counts['n_queries']} rows were sent, and the next batch needs {n} more; raise "
+                "max_queries or lower the budget (with checkpoint= the answers so far are kept and the next call goes on from them)"
+            )
+        attempt = 0
+        while True:
+            began = time.perf_counter()
+            self._counts["n_queries"] += n
+            self._counts["n_calls"] += 1
+            self._counts["batch_size"] = max(self._counts["batch_size"], n)
+            try:
+                answer = self._model.predict(rows)
+                values, one_axis = as_outputs(answer, n, self._model.name)
+                break
+            except engine.retry_on as error:
+                if attempt >= engine.retries:
+                    error.add_note(f"whybox: batch of {n} rows from row {first} of part {self._unit}, after {attempt + 1} tries")
+                    raise
+                time.sleep(engine.retry_wait * 2**attempt)
+                attempt += 1
+                self._counts["n_retries"] += 1
+            except BaseException as error:
+                error.add_note(f"whybox: raised for a batch of {n} rows from row {first} of part {self._unit} of the job")
+                raise
+            finally:
+                self._seconds += time.perf_counter() - began
+        self._sizer.took(n, time.perf_counter() - began)
+        self._shape(values.shape[1], one_axis)
+        self._counts["n_nan"] += check_finite(values, self._model.name, first, engine.on_nan)
+        return values
+
+    def _shape(self, width: int, one_axis: bool) -> None:
+        if self.n_outputs is None:
+            self.n_outputs, self.one_axis = width, one_axis
+        elif width != self.n_outputs:
+            raise OutputShapeError(f"{self._model.name}: returned {self.n_outputs} outputs a row before and {width} now; keep the width fixed")
+
+
+@dataclass(frozen=True)
+class _PlainRows:
+    """Rows that are there already."""
+
+    rows: Rows
+    n: int
+    run: int = 1
+    group: int = 1
+
+    def compose(self, start: int, stop: int) -> Rows:
+        return take_rows(self.rows, np.arange(start, stop, dtype=np.int64))
+
+    def take(self, index: Ints) -> Rows:
+        return take_rows(self.rows, index)
+
+    def keys(self) -> NDArray[np.uint64] | None:
+        return None
+
+    def digest(self) -> bytes:
+        return b"plain%d" % self.n
+
+
+class _UnitRows:
+    """Rows of several pieces of asks, one after the other."""
+
+    def __init__(self, bound: Bound, pieces: list[_Piece]) -> None:
+        self._bound, self._pieces = bound, pieces
+        self.n = pieces[-1].stop
+        self.group = bound.draws
+        self.run = len(pieces[0].ask.codes) * bound.draws
+
+    def compose(self, start: int, stop: int) -> Rows:
+        parts = [
+            self._bound.compose(p.ask, max(start, p.start) - p.start, min(stop, p.stop) - p.start)
+            for p in self._pieces
+            if p.start < stop and p.stop > start
+        ]
+        return concat_rows(parts)
+
+    def take(self, index: Ints) -> Rows:
+        ends = np.array([p.stop for p in self._pieces])
+        owner = np.searchsorted(ends, index, side="right")
+        parts = [self._bound.take(p.ask, index[owner == i] - p.start) for i, p in enumerate(self._pieces) if (owner == i).any()]
+        return concat_rows(parts)  # index is increasing, so the parts are in order
+
+    def keys(self) -> NDArray[np.uint64] | None:
+        parts = [self._bound.keys(p.ask) for p in self._pieces]
+        return None if any(part is None for part in parts) else np.concatenate([part for part in parts if part is not None])
+
+    def digest(self) -> bytes:
+        state = hashlib.sha256()
+        for piece in self._pieces:
+            state.update(repr((piece.ask.codes.shape, piece.ask.codes.dtype.str, piece.ask.instances.shape)).encode())
+            state.update(piece.ask.instances.tobytes())
+            state.update(np.ascontiguousarray(piece.ask.codes).tobytes())
+        return state.digest()
+
+
+_Described = _PlainRows | _UnitRows
+Progress = Callable[[int], None]
