@@ -35,6 +35,7 @@ class Model:
         wants_frame: the model was trained on a DataFrame and is called with one.
         max_batch: the most rows the model takes in one call, or None.
         fingerprint: identifies the model's version for checkpoints and caches, or None.
+        identify: computes the fingerprint from the model's present content, which may take a while; None if it cannot be told.
     """
 
     predict: Callable[[Rows], Any]
@@ -46,6 +47,13 @@ class Model:
     wants_frame: bool = False
     max_batch: int | None = None
     fingerprint: str | None = None
+    identify: Callable[[], str | None] | None = None
+
+    def identity(self) -> str | None:
+        """The fingerprint: the given one, else computed now; None if nothing identifies the model."""
+        if self.fingerprint is not None or self.identify is None:
+            return self.fingerprint
+        return self.identify()
 
 
 @dataclass(frozen=True)
