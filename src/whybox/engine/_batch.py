@@ -13,6 +13,11 @@ _MOST_BYTES = 12 << 20
 _BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
 
 
+def is_count(value: object) -> bool:
+    """Whether a value is a positive integer (and no bool)."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
+
+
 class BatchSizer:
     """Finds the batch size with the most rows a second by doubling and, where the first doubling does not pay, by halving.
 
@@ -22,7 +27,7 @@ class BatchSizer:
     """
 
     def __init__(self, batch_size: BatchSize, max_batch: int | None = None) -> None:
-        if batch_size != "auto" and (isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+        if batch_size != "auto" and (not is_count(batch_size)):
             raise OptionError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
         self.limit = min(_MOST_ROWS, max_batch or _MOST_ROWS)
         self.auto = batch_size == "auto"
@@ -59,7 +64,7 @@ class BatchSizer:
         self._speed[size] = max(self._speed.get(size, 0.0), rows / max(seconds, 1e-9))
         best = max(self._speed, key=self._speed.__getitem__)
         if size >= _START:
-            self._misses = 0 if size == best or size == _START else self._misses + 1
+            self._misses = 0 if size in (best, _START) else self._misses + 1
             if self._misses < 2 and size * 2 <= self.limit:
                 self.size = size * 2
                 return

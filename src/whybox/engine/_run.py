@@ -212,14 +212,14 @@ class Run:
         twice = self._controls.choose(n) if self._controls is not None else np.empty(0, dtype=np.int64)
         if len(twice) and self._model.max_batch is not None and n + len(twice) > self._model.max_batch:
             twice = twice[: max(self._model.max_batch - n, 0)]
-        if not len(twice):
+        if self._controls is None or not len(twice):
             return self._call(rows, n, first)
-        # the originals are kept apart: a model that changes its input must not change the control rows' second question
-        kept = take_rows(rows, np.arange(n, dtype=np.int64)) if self._controls is not None else rows
-        both = self._call(self._controls.extend(rows, twice), n + len(twice), first)  # type: ignore[union-attr]  # chosen above
-        values, again = both[:n], both[n:]
-        self._controls.judge(kept, twice, values, again, lambda part: self._call(part, len(twice), first))  # type: ignore[union-attr]
-        return values.copy()
+        again = take_rows(rows, twice)
+        values = self._call(concat_rows([rows, again]), n + len(twice), first)
+        self._controls.judge(
+            values[:n][twice], values[n:], values[:n], lambda: self._call(take_rows(again, np.arange(len(twice))), len(twice), first)
+        )
+        return values[:n].copy()
 
     def _call(self, rows: Rows, n: int, first: int) -> Floats:
         engine = self._engine
@@ -259,7 +259,9 @@ class Run:
         if self.n_outputs is None:
             self.n_outputs, self.one_axis = width, one_axis
         elif width != self.n_outputs:
-            raise OutputShapeError(f"{self._model.name}: returned {self.n_outputs} outputs a row before and {width} now; keep the width fixed")
+            raise OutputShapeError(
+                f"{self._model.name}: returned {self.n_outputs} outputs a row before and {width} now; keep the width fixed"
+            )
 
 
 @dataclass(frozen=True)
