@@ -76,7 +76,7 @@ class Controls:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"{self._model} is not deterministic: rows asked twice differ with standard deviation {self.repeat_sd:.3g}; "
+                f"{self._model} is not deterministic: answers repeat to {self.repeat_sd:.3g}; "
                 "standard errors include this noise, and equal seeds do not give equal values",
                 NoisyModelWarning,
                 stacklevel=2,

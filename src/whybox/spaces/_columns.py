@@ -16,9 +16,17 @@ from whybox.typing import Array, Bools, Ints, Rows
 class Columns(Protocol):
     """n explained rows and b background rows over the same d columns."""
 
-    n: int
-    b: int
-    d: int
+    @property
+    def n(self) -> int:
+        """Explained rows."""
+
+    @property
+    def b(self) -> int:
+        """Background rows."""
+
+    @property
+    def d(self) -> int:
+        """Columns."""
 
     def block(self, instances: Ints, mask: Bools, draws: slice) -> Rows:
         """Rows of every instance (n_i,) with every mask (m, d) and these draws, in this nesting."""
@@ -36,7 +44,7 @@ class Columns(Protocol):
         """Identifies the content, for checkpoints."""
 
 
-def mix(bits: NDArray[np.uint64], salt: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(bits: NDArray[np.uint64], salt: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele, Lea, Flood 2014): spreads bits so that sums of cells collide only by chance, 1 in 2**128."""
     with np.errstate(over="ignore"):
         z = bits + salt
@@ -64,6 +72,15 @@ def _bits(a: NDArray[Any]) -> NDArray[np.uint64]:
     if a.dtype.itemsize in (1, 2, 4, 8):
         return a.view(f"u{a.dtype.itemsize}").astype(np.uint64)
     return np.unique(a, return_inverse=True)[1].reshape(a.shape).astype(np.uint64)
+
+
+def _levels(values: Any) -> NDArray[np.uint64]:
+    """One column's values as integers; objects are equal only if their types are (1, 1.0 and True are three levels)."""
+    import pandas as pd
+
+    if values.dtype == object:
+        values = np.array([f"{type(value).__qualname__} {value!r}" for value in values], dtype=object)
+    return np.asarray(pd.factorize(values, use_na_sentinel=False)[0]).astype(np.uint64)
 
 
 @dataclass(frozen=True)
@@ -122,9 +139,7 @@ class ArrayColumns:
         """See :class:`Columns`."""
         both = np.concatenate([to_numpy(self.x), to_numpy(self.background)])
         if both.dtype == object or both.dtype.kind in "US" or both.dtype.itemsize > 8:
-            import pandas as pd
-
-            codes = np.stack([pd.factorize(both[:, j], use_na_sentinel=False)[0] for j in range(both.shape[1])], axis=1).astype(np.uint64)
+            codes = np.stack([_levels(both[:, j]) for j in range(both.shape[1])], axis=1)
         else:
             codes = _bits(both)
         hashed = cell_hashes(codes)
@@ -164,7 +179,7 @@ class FrameColumns:
         for j, dtype in enumerate(self.x.dtypes):
             plain = isinstance(dtype, np.dtype) and dtype.kind in "biufMm"
             kinds.setdefault(dtype if plain else ("extension", j), []).append(j)
-        blocks = []
+        blocks: list[tuple[Ints, ArrayColumns | None, Any]] = []
         for where in kinds.values():
             part, back = self.x.iloc[:, where], self.background.iloc[:, where]
             if isinstance(self.x.dtypes.iloc[where[0]], np.dtype) and self.x.dtypes.iloc[where[0]].kind in "biufMm":
@@ -242,11 +257,8 @@ class FrameColumns:
 
     def hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """See :class:`Columns`."""
-        import pandas as pd
-
         both = concat_rows([self.x, self.background])
-        codes = [pd.factorize(both.iloc[:, j], use_na_sentinel=False)[0] for j in range(self.d)]
-        hashed = cell_hashes(np.stack(codes, axis=1).astype(np.uint64))
+        hashed = cell_hashes(np.stack([_levels(both.iloc[:, j].array) for j in range(self.d)], axis=1))
         return hashed[: self.n], hashed[self.n :]
 
     def digest(self) -> str:

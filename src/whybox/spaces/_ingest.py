@@ -89,9 +89,7 @@ def join(x: Any, background: Any, model: Model) -> tuple[Columns, tuple[str, ...
             f"x is a {type(x).__module__} array and background a {type(background).__module__} array; pass both in one library"
         )
     if x.dtype != background.dtype:
-        raise SchemaError(
-            f"x has dtype {x.dtype} and background {background.dtype}; convert one of them, so that both are what the model takes"
-        )
+        raise SchemaError(f"x has dtype {x.dtype} and background {background.dtype}; convert one of them, each to what the model takes")
     if getattr(x, "device", None) != getattr(background, "device", None):
         raise SchemaError(f"x is on {x.device} and background on {background.device}; move both to one device")
     if getattr(x, "requires_grad", False) or getattr(background, "requires_grad", False):
@@ -129,15 +127,15 @@ def _join_column(x: Any, background: Any) -> tuple[Any, Any]:
         unseen = [v for v in values.dropna().unique().tolist() if v not in known]
         if unseen:
             raise SchemaError(
-                f"column {name!r}: categories {unseen[:5]} of x are not among the background's {list(known)[:10]}; set one CategoricalDtype "
+                f"column {name!r}: categories {unseen[:5]} of x are not among the background's {list(known)[:10]}; set a dtype "
                 "that holds all of them on both, as the model was trained with"
             )
         return values.astype(background.dtype), background
     if all(isinstance(kind, np.dtype) and kind.kind in "biuf" for kind in kinds):
         a, b = promote(x.to_numpy(), background.to_numpy(), f"column {name!r} of x and background")
         return pd.Series(a, index=x.index, name=name), pd.Series(b, index=background.index, name=name)
-    if all(types.is_string_dtype(kind) or kind == object for kind in kinds):
+    if all(types.is_string_dtype(kind) or types.is_object_dtype(kind) for kind in kinds):
         return x.astype(object), background.astype(object)
     raise SchemaError(
-        f"column {name!r}: x has dtype {kinds[0]} and background {kinds[1]}; convert one of them, so that both are what the model takes"
+        f"column {name!r}: x has dtype {kinds[0]} and background {kinds[1]}; convert one of them, each to what the model takes"
     )

@@ -183,8 +183,8 @@ class MarginalBound:
         weights = np.full(self.draws, 1.0 / self.draws) if self.weights is None else self.weights
         if not np.isnan(outputs.sum()):
             if self.weights is None:
-                return np.add.reduce(outputs, axis=2) / self.draws
-            return np.add.reduce(outputs * weights[:, None], axis=2)
+                return np.asarray(np.add.reduce(outputs, axis=2) / self.draws)
+            return np.asarray(np.add.reduce(outputs * weights[:, None], axis=2))
         there = ~np.isnan(outputs)
         total = np.add.reduce(there * weights[:, None], axis=2)
         if (total == 0).any():
