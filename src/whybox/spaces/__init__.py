@@ -2,5 +2,6 @@
 
 from whybox.spaces.groups import Groups
 from whybox.spaces.marginal import Baseline, Marginal
+from whybox.spaces.summaries import summarize
 
-__all__ = ["Baseline", "Groups", "Marginal"]
+__all__ = ["Baseline", "Groups", "Marginal", "summarize"]

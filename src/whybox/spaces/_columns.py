@@ -37,8 +37,8 @@ class Columns(Protocol):
     def explained(self, start: int, stop: int) -> Rows:
         """Rows of x as they are."""
 
-    def hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """(n, d, 2) and (b, d, 2): one 128-bit hash for each cell, equal for identical values of a column."""
+    def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """(n, d) and (b, d): an integer for each cell, equal exactly for identical values of a column."""
 
     def digest(self) -> str:
         """Identifies the content, for checkpoints."""
@@ -53,10 +53,9 @@ def mix(bits: NDArray[np.uint64], salt: NDArray[np.uint64] | np.uint64) -> NDArr
         return z ^ (z >> np.uint64(31))
 
 
-def cell_hashes(codes: NDArray[np.uint64], first_column: int = 0) -> NDArray[np.uint64]:
-    """(rows, d) cell codes to (rows, d, 2) hashes, other for each column."""
-    d = codes.shape[1]
-    columns = np.arange(first_column, first_column + d, dtype=np.uint64)
+def cell_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(rows, d) cells to (rows, d, 2) hashes, other for each column."""
+    columns = np.arange(codes.shape[1], dtype=np.uint64)
     halves = []
     for half in (1, 2):
         salt = mix(columns * np.uint64(2) + np.uint64(half), np.uint64(0x9E3779B97F4A7C15 * half % 2**64))
@@ -69,9 +68,7 @@ def _bits(a: NDArray[Any]) -> NDArray[np.uint64]:
     a = np.ascontiguousarray(a)
     if a.dtype == bool:
         return a.astype(np.uint64)
-    if a.dtype.itemsize in (1, 2, 4, 8):
-        return a.view(f"u{a.dtype.itemsize}").astype(np.uint64)
-    return np.unique(a, return_inverse=True)[1].reshape(a.shape).astype(np.uint64)
+    return a.view(f"u{a.dtype.itemsize}").astype(np.uint64, copy=False)
 
 
 def _levels(values: Any) -> NDArray[np.uint64]:
@@ -135,15 +132,14 @@ class ArrayColumns:
         part = self.x[start:stop]
         return part.copy() if is_numpy(part) else namespace(part).asarray(part, copy=True)
 
-    def hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """See :class:`Columns`."""
-        both = np.concatenate([to_numpy(self.x), to_numpy(self.background)])
-        if both.dtype == object or both.dtype.kind in "US" or both.dtype.itemsize > 8:
-            codes = np.stack([_levels(both[:, j]) for j in range(both.shape[1])], axis=1)
-        else:
-            codes = _bits(both)
-        hashed = cell_hashes(codes)
-        return hashed[: self.n], hashed[self.n :]
+        x, background = to_numpy(self.x), to_numpy(self.background)
+        if x.dtype.kind in "biufmM" and x.dtype.itemsize <= 8:
+            return _bits(x), _bits(background)
+        both = np.concatenate([x, background])
+        codes = np.stack([_levels(both[:, j]) for j in range(self.d)], axis=1)
+        return codes[: self.n], codes[self.n :]
 
     def digest(self) -> str:
         """See :class:`Columns`."""
@@ -255,11 +251,11 @@ class FrameColumns:
         """See :class:`Columns`."""
         return self.x.iloc[start:stop].reset_index(drop=True)
 
-    def hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """See :class:`Columns`."""
         both = concat_rows([self.x, self.background])
-        hashed = cell_hashes(np.stack([_levels(both.iloc[:, j].array) for j in range(self.d)], axis=1))
-        return hashed[: self.n], hashed[self.n :]
+        codes = np.stack([_levels(both.iloc[:, j].array) for j in range(self.d)], axis=1)
+        return codes[: self.n], codes[self.n :]
 
     def digest(self) -> str:
         """See :class:`Columns`."""

@@ -102,6 +102,10 @@ class GroupsBound:
         """As the inner space."""
         return self.inner.plain(start, stop)
 
+    def row_keys(self) -> NDArray[np.uint64] | None:
+        """As the inner space."""
+        return self.inner.row_keys()
+
     def digest(self) -> str:
         """The inner space's, and the groups."""
         return self.inner.digest() + repr((self.names, self.member.tolist()))

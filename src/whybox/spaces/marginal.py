@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from whybox._arrays import concat_rows, is_frame
 from whybox.errors import InputError, OutputValueError, ShapeError
-from whybox.spaces._columns import Columns
+from whybox.spaces._columns import Columns, cell_hashes
 from whybox.spaces._ingest import as_rows, join
 from whybox.typing import Ask, Floats, Ints, Model, Rows
 
@@ -126,6 +126,12 @@ class MarginalBound:
         """Explained rows as the model takes them."""
         return self.columns.explained(start, stop)
 
+    def row_keys(self) -> NDArray[np.uint64] | None:
+        """Sums of the cells' hashes."""
+        cells = self._cells[0]
+        blocks = [cell_hashes(cells[i : i + 4096]).sum(axis=1, dtype=np.uint64) for i in range(0, self.n, 4096)]
+        return np.concatenate(blocks)
+
     def digest(self) -> str:
         """Identifies rows, background and weights."""
         return self.columns.digest() + ("" if self.weights is None else hashlib.sha256(self.weights.tobytes()).hexdigest())
@@ -157,17 +163,21 @@ class MarginalBound:
         return self.columns.pick(ask.instances[instance], ask.codes[code], draw)
 
     @cached_property
-    def _hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        return self.columns.hashes()
+    def _cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        return self.columns.cells()
+
+    @cached_property
+    def _background_hashes(self) -> NDArray[np.uint64]:
+        return cell_hashes(self._cells[1])
 
     def keys(self, ask: Ask) -> NDArray[np.uint64] | None:
         """A row's key is the sum of its cells' hashes, so the keys of all rows are two small products, and no row is composed."""
-        ours, theirs = self._hashes
+        ours, theirs = cell_hashes(self._cells[0][ask.instances]), self._background_hashes
         mask = ask.codes.astype(np.uint64)
         n, m, b = len(ask.instances), len(mask), self.draws
         keys = np.empty((n, m, b, 2), dtype=np.uint64)
         for half in (0, 1):
-            kept = ours[ask.instances, :, half] @ mask.T
+            kept = ours[:, :, half] @ mask.T
             filled = (1 - mask) @ theirs[:, :, half].T
             np.add(kept[:, :, None], filled[None], out=keys[..., half])
         return keys.reshape(-1, 2)
