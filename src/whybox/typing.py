@@ -94,6 +94,9 @@ class Bound(Protocol):
     def feature_names(self, instance: int) -> tuple[str, ...]:
         """Names of what may vary in an instance."""
 
+    def row_keys(self) -> NDArray[np.uint64] | None:
+        """(n, 2) 128-bit keys of the explained rows, equal exactly for identical rows; None if the space cannot tell."""
+
     def digest(self) -> str:
         """Identifies the content of the space and of x, for checkpoints."""
 

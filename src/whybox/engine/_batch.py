@@ -53,8 +53,8 @@ class BatchSizer:
         return True
 
     def took(self, rows: int, seconds: float) -> None:
-        """Learn from a finished call."""
-        if self._settled or rows < self.size:  # a last, short batch tells nothing
+        """Learn from a finished batch: the seconds of composing it and of the model's answer."""
+        if self._settled or 2 * rows <= self.size:  # a last, short batch tells nothing
             return
         size = self.size
         tries = self._tries[size] = self._tries.get(size, 0) + 1
@@ -82,17 +82,17 @@ class BatchSizer:
         self.size = min(size for size, speed in self._speed.items() if speed * _BETTER >= fastest)
         self._settled = True
 
-    def next(self, left: int, run: int, group: int) -> int:
+    def next(self, left: int, run: int, group: int, share: int = 0) -> int:
         """Rows of the next batch.
 
         Args:
             left: rows still to be sent.
             run: rows of one instance; batches that hold whole instances compose fastest.
             group: rows of one code.
+            share: leave room for one control row in so many rows; 0 leaves none.
         """
         size = min(self.size, self.limit)
-        if not self._settled or not self.auto:
-            return min(size, left)
+        size -= size // share if share else 0
         if size >= run:
             size -= size % run
         elif size >= group:

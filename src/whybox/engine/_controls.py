@@ -37,6 +37,11 @@ class Controls:
         """Standard deviation of repeated answers; None before any were asked."""
         return float(np.sqrt(np.mean(self._squares) / 2)) if self._squares else None
 
+    @property
+    def share(self) -> int:
+        """One row in so many of the next batch is a control row; 0 if the next batch has none."""
+        return _SHARE if self._batches + 1 >= self._due else 0
+
     def choose(self, n: int) -> Ints:
         """Positions of the rows of the next batch to send again, in reversed order."""
         self._batches += 1
@@ -64,15 +69,19 @@ class Controls:
         self._squares.append(float(np.mean(difference**2)))
         spread = np.nanmax(batch, axis=0) - np.nanmin(batch, axis=0)
         allowed = _TOLERANCE * spread + 1e-6 * np.nanmax(np.abs(batch), axis=0)
-        if bool((np.abs(difference) <= allowed).all()):
+        if bool((np.abs(difference) <= allowed).all()) and len(self._squares) > 1:
             return
-        once, twice = ask(), ask()
-        if bool((np.abs(once - twice) <= allowed).all()):
+        alone = ask()  # the first time in any case: neighbours may move all answers of a batch alike
+        if bool((np.abs(difference) <= allowed).all()) and bool((np.abs(alone - first) <= allowed).all()):
+            return
+        if bool((np.abs(alone - ask()) <= allowed).all()):
+            apart = max(np.abs(difference).max(), np.abs(alone - first).max())
             raise OutputOrderError(
-                f"{self._model}: {len(first)} rows sent twice in one batch got other answers at another place (up to "
-                f"{np.abs(difference).max():.3g} apart), while asked alone their answers repeat; the model must return outputs in the order "
-                "of its rows, each independent of the others (a sorted result? batch statistics? a shared buffer?)"
+                f"{self._model}: {len(first)} control rows got other answers at another place or among other rows (up to {apart:.3g} apart), "
+                "while asked alone their answers repeat; the model must return outputs in the order of its rows, each independent of the "
+                "others (a sorted result? batch statistics? a shared buffer?)"
             )
+        self._squares[-1] = max(self._squares[-1], float(np.mean((alone - first) ** 2)))
         if not self._warned:
             self._warned = True
             warnings.warn(
