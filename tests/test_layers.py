@@ -26,7 +26,7 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 # Against the direction, each with its reason.
 UPWARD = {
-    ("explanations", "plots"): "explanation.plot is the door to the plots; it opens, by an import inside the accessor, when it is used",
+    ("explanations", "plots"): "explanation.plot is the door to the plots; it opens, by name, when one is drawn",
 }
 
 # What may be imported when whybox is: the core dependencies. Everything else waits for the adapter that needs it.
@@ -53,11 +53,13 @@ def sources(root: Path) -> Iterator[tuple[Path, ast.Module]]:
 
 
 def imported(node: ast.AST) -> list[str]:
-    """Dotted names that an import statement names; for ``from a import b`` both a.b, as b may be a module."""
+    """Dotted names that an import names, also one by ``import_module``; for ``from a import b`` both a.b, as b may be a module."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         return [f"{node.module or ''}.{alias.name}" for alias in node.names] if not node.level else ["." * node.level + (node.module or "")]
+    if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {"import_module", "__import__"}:
+        return [argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)]
     return []
 
 
@@ -197,6 +199,11 @@ SABOTEURS: dict[str, tuple[Callable[[Path], Iterator[str]], str, str]] = {
     "a room imports the package itself": (imports_against_the_layers, "engine/bad.py", "import whybox\n"),
     "a room imports a public name of the package": (imports_against_the_layers, "engine/bad.py", "from whybox import KernelSHAP\n"),
     "a room imports a higher one from the package": (imports_against_the_layers, "engine/bad.py", "from whybox import explainers\n"),
+    "a room imports a higher one by its name": (
+        imports_against_the_layers,
+        "engine/bad.py",
+        "from importlib import import_module\ndef f():\n    return import_module('whybox.explainers')\n",
+    ),
     "a relative import hides the direction": (imports_against_the_layers, "engine/bad.py", "from ..explainers import kernel\n"),
     "a room that is in no layer": (imports_against_the_layers, "utils.py", "x = 1\n"),
     "an optional library at the top": (optional_imports_at_import, "models/bad.py", "import torch\n"),
