@@ -91,7 +91,7 @@ def imports_against_the_layers(root: Path) -> Iterator[str]:
                 steps = name.split(".")
                 if steps[0] != "whybox":
                     continue
-                there = steps[1] if len(steps) > 1 and steps[1] in rooms else "__init__"
+                there = steps[1] if len(steps) > 1 and steps[1] in rooms | set(RANK) else "__init__"
                 if there == here or (here, there) in UPWARD or RANK.get(there, 99) < RANK[here]:
                     continue
                 yield f"{path.relative_to(root)}:{node.lineno}: {here} may not import {there}"
