@@ -82,18 +82,22 @@ class BatchSizer:
         self.size = min(size for size, speed in self._speed.items() if speed * _BETTER >= fastest)
         self._settled = True
 
-    def next(self, left: int, run: int, group: int, share: int = 0) -> int:
+    def next(self, position: int, left: int, run: int, group: int, share: int = 0) -> int:
         """Rows of the next batch.
 
         Args:
+            position: rows before the batch: it ends with an instance where it can, because whole instances compose fastest.
             left: rows still to be sent.
-            run: rows of one instance; batches that hold whole instances compose fastest.
+            run: rows of one instance.
             group: rows of one code.
             share: leave room for one control row in so many rows; 0 leaves none.
         """
         size = min(self.size, self.limit)
         size -= size // share if share else 0
-        if size >= run:
+        behind = position % run
+        if behind and size >= run - behind:
+            size = run - behind
+        elif size >= run:
             size -= size % run
         elif size >= group:
             parts = -(-run // (size - size % group))

@@ -186,7 +186,7 @@ class Run:
                 continue
             gap = np.flatnonzero(answered[position:])
             stop = position + int(gap[0]) if len(gap) else n
-            size = self._sizer.next(stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0)
+            size = self._sizer.next(position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0)
             here = slice(position, position + size)
             began = time.perf_counter()
             rows = unit.compose(position, position + size) if contiguous else unit.take(index[here])

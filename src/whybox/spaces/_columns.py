@@ -112,13 +112,25 @@ class ArrayColumns:
         background = self.background[draws]
         b, d = int(background.shape[0]), self.d
         if is_numpy(self.x):
-            wide = np.repeat(mask, b, axis=0).reshape(len(mask), b * d) if b > 1 else mask
+            wide = self._widened(mask, b)
             rows = np.tile(self.x[instances], (1, b))[:, None, :]
             return np.where(wide[None], rows, background.reshape(1, 1, -1)).reshape(-1, d)
         xp = namespace(self.x)
         rows = self._chosen(self.x, instances)[:, None, None, :]
         keep = self._on_device(mask)[None, :, None, :]
         return xp.reshape(xp.where(keep, rows, background[None, None, :, :]), (-1, d))
+
+    def _widened(self, mask: Bools, b: int) -> Bools:
+        """(m, d) to (m, b * d); the last one is kept, because the same coalitions come for one instance after the other."""
+        if b == 1:
+            return mask
+        same = (mask.ctypes.data, mask.shape, mask.strides, b)
+        last = self.__dict__.get("_last")
+        if last is None or last[0] != same:
+            last = (same, mask, np.repeat(mask, b, axis=0).reshape(len(mask), -1))  # mask is held, so its address stays its own
+            self.__dict__["_last"] = last
+        wide: Bools = last[2]
+        return wide
 
     def pick(self, instances: Ints, mask: Bools, draws: Ints) -> Rows:
         """See :class:`Columns`."""
