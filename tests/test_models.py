@@ -401,27 +401,28 @@ def test_a_module_runs_in_eval_mode_without_gradients_and_gets_every_flag_back(x
     assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
 
 
-def test_a_thread_that_is_done_does_not_switch_training_on_under_another(x):
-    inside, leave = threading.Event(), threading.Event()
+@pytest.mark.parametrize("first_out", [0, 1])
+def test_a_thread_that_is_done_does_not_switch_training_on_under_another(first_out):
+    inside, leave, flags_seen = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()], {}
 
     class Waits(torch.nn.Module):
         def forward(self, rows):
-            if len(rows) == 1:
-                inside.set()
-                leave.wait(10)
-            flags_seen.append(self.training)
+            which = int(rows[0, 0])
+            inside[which].set()
+            leave[which].wait(10)
+            flags_seen[which] = self.training
             return rows.sum(dim=1)
 
-    flags_seen = []
     net = Waits()
     model = as_model(net)
-    slow = threading.Thread(target=model.predict, args=(x[:1],))
-    slow.start()
-    assert inside.wait(10)
-    model.predict(x)
-    leave.set()
-    slow.join()
-    assert flags_seen == [False, False]
+    threads = [threading.Thread(target=model.predict, args=(np.full((1, 1), float(which)),)) for which in (0, 1)]
+    for thread, event in zip(threads, inside, strict=True):  # the second enters while the first is inside
+        thread.start()
+        assert event.wait(10)
+    for which in (first_out, 1 - first_out):
+        leave[which].set()
+        threads[which].join()
+    assert flags_seen == {0: False, 1: False}
     assert net.training
 
 
