@@ -319,6 +319,23 @@ def test_lightgbm_takes_categories_and_gives_its_margin(x, labels):
     assert booster.predict(raw).shape == (60, 3)
 
 
+def test_column_names_that_lightgbm_made_up_are_not_asked_for():
+    class Old(BaseEstimator):  # as LightGBM before 4.7, which has feature_names_in_ without having seen names
+        __module__ = "lightgbm.sklearn"
+
+        def __sklearn_is_fitted__(self):
+            return True
+
+        def predict(self, rows):
+            return rows[:, 0]
+
+    old = Old()
+    old.feature_names_in_ = np.array(["Column_0", "Column_1"])
+    assert (as_model(old).feature_names, as_model(old).wants_frame) == (None, False)
+    old.feature_names_in_ = np.array(["Column_0", "size"])
+    assert as_model(old).wants_frame
+
+
 def test_xgboost_takes_categories_and_gives_its_margin(x, labels):
     xgb = pytest.importorskip("xgboost", reason="xgboost is not installed")
     raw = _categorical(labels)

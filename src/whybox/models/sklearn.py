@@ -189,7 +189,7 @@ def _columns(estimator: Any) -> tuple[str, ...] | None:
     if names is None:
         return None
     columns = tuple(str(name) for name in names)
-    invented = tuple(f"Column_{i}" for i in range(len(columns)))  # LightGBM makes these up when it was fitted on an array
+    invented = tuple(f"Column_{i}" for i in range(len(columns)))  # older LightGBM gives these out when it was fitted on an array
     return None if _package(final_step(estimator)) == "lightgbm" and columns == invented else columns
 
 
