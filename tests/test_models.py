@@ -323,6 +323,9 @@ def test_column_names_that_lightgbm_made_up_are_not_asked_for():
     class Old(BaseEstimator):  # as LightGBM before 4.7, which has feature_names_in_ without having seen names
         __module__ = "lightgbm.sklearn"
 
+        def fit(self, rows, y):
+            raise AssertionError("not needed here")
+
         def __sklearn_is_fitted__(self):
             return True
 
