@@ -52,14 +52,14 @@ def odd_part(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Pairs:
     m, d = codes.shape
     if m == 0 and d > 1:
         raise BudgetError(f"codes: {d} features need at least one pair of coalitions, got none")
-    half = codes[0::2]
+    half: Bools = codes[0::2]
     if m % 2 or not np.array_equal(half, ~codes[1::2]):
         raise InputError(f"codes: expected complementary pairs, row 2i + 1 the complement of row 2i, got {m} rows that are not")
     members = half.sum(axis=1)
     if d > 1 and (members.min() == 0 or members.max() == d):
         raise InputError("codes: the empty and the full coalition go into v_empty and v_full, found one among the codes")
     g = 0.5 * v[:, 0::2] - 0.5 * v[:, 1::2]
-    return Pairs(z=2.0 * half - 1.0, size=np.minimum(members, d - members), g=g, total=v_full - v_empty)
+    return Pairs(z=np.where(half, 1.0, -1.0), size=np.minimum(members, d - members), g=g, total=v_full - v_empty)
 
 
 def checked(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> tuple[Floats, Floats, Floats]:
@@ -82,4 +82,5 @@ def checked(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> tuple[F
 
 def apply_each(matrix: Floats, vectors: Floats) -> Floats:
     """matrix (a, b) times each of vectors (r, b), each on its own: (r, a)."""
-    return np.matmul(matrix, vectors[:, :, None])[:, :, 0]
+    out: Floats = np.matmul(matrix, vectors[:, :, None])[:, :, 0]
+    return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, stats
 from scipy.special import gammaln
 
 from whybox.solvers._pairs import Pairs, apply_each, odd_part
@@ -20,6 +20,7 @@ class LinearFit:
         values: (r, d) Shapley values.
         residual: (r, n) odd part that the values leave unexplained.
         solver: (d, n) from the odd part to the values.
+        weight: (n,) of each pair.
         leverage: (n,) of each pair, between 0 and 1.
         drawn: (n,) share of the pair's size class that the design holds.
         dof: pairs beyond the values that they determine.
@@ -28,6 +29,7 @@ class LinearFit:
     values: Floats
     residual: Floats
     solver: Floats
+    weight: Floats
     leverage: Floats
     drawn: Floats
     dof: int
@@ -40,8 +42,8 @@ def solve_least_squares(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats
     :func:`whybox.samplers.coalitions` may be used. Pairs remove all second-order interactions. One factorisation serves all right-hand
     sides. With fewer pairs than features the solution of least norm is taken.
 
-    The standard error is the sandwich estimate from the pairs' residuals, each over one minus its leverage (HC3), without the part of a
-    size class that was drawn whole. Where the pairs determine no more than the values themselves, residuals say nothing, and the spread of
+    The standard error is the sandwich estimate from the pairs' residuals, shrunk to their pooled variance as their leverage grows, without
+    the part of a size class that was drawn whole, and widened by Student's quantile where they are few. Where the pairs determine no more than the values themselves, residuals say nothing, and the spread of
     the game around equal values stands in for them.
 
     Args:
@@ -59,8 +61,7 @@ def solve_least_squares(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats
         BudgetError: there are no coalitions.
 
     References:
-        Lundberg and Lee, A unified approach to interpreting model predictions, NeurIPS 2017; Covert and Lee, AISTATS 2021;
-        Long and Ervin, Using heteroscedasticity consistent standard errors in the linear regression model, 2000 (HC3).
+        Lundberg and Lee, A unified approach to interpreting model predictions, NeurIPS 2017; Covert and Lee, AISTATS 2021.
 
     Example:
         >>> import numpy as np
@@ -76,9 +77,8 @@ def solve_least_squares(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats
     if d == 1:
         return Estimate(values=pairs.total[:, None].copy(), std_error=np.zeros((len(pairs.total), 1)), method="least squares")
     fit = fit_linear(pairs)
-    return Estimate(
-        values=fit.values, std_error=linear_error(pairs, fit), method="least squares", info={"pairs": len(pairs.z), "dof": fit.dof}
-    )
+    info = {"pairs": len(pairs.z), "dof": fit.dof}
+    return Estimate(values=fit.values, std_error=linear_error(pairs, fit), method="least squares", info=info)
 
 
 def fit_linear(pairs: Pairs) -> LinearFit:
@@ -101,15 +101,18 @@ def fit_linear(pairs: Pairs) -> LinearFit:
     deviation += apply_each(solver, residual)  # one step of refinement: linear games come out exact
     values = deviation + (pairs.total[:, None] - deviation.sum(axis=1, keepdims=True)) / d
     residual = centred - apply_each(0.5 * (pairs.z - mean[:, None]), deviation)
-    return LinearFit(values=values, residual=residual, solver=solver, leverage=leverage, drawn=drawn, dof=n - rank)
+    return LinearFit(values=values, residual=residual, solver=solver, weight=weight, leverage=leverage, drawn=drawn, dof=n - rank)
 
 
 def linear_error(pairs: Pairs, fit: LinearFit) -> Floats:
     """(r, d) standard errors of a least-squares fit."""
     d = pairs.z.shape[1]
     if fit.dof > 0:
-        # a pair that alone determines a value has no residual to speak of; HC3 is bounded at leverage .95
-        noise = (fit.residual / np.maximum(1.0 - fit.leverage, 0.05)) ** 2
+        # a pair of leverage 1 has no residual of its own and takes the pooled one; in expectation both parts add up to the noise
+        squares = fit.weight * fit.residual**2
+        pooled = squares.sum(axis=1, keepdims=True) / fit.dof
+        widen = (stats.t.ppf(0.975, fit.dof) / 1.959963984540054) ** 2
+        noise = widen * (squares + fit.leverage * pooled) / fit.weight
     else:
         noise = (pairs.g - pairs.z.sum(axis=1) * pairs.total[:, None] / (2 * d)) ** 2
     noise = noise * (1.0 - fit.drawn) if (fit.drawn < 1.0).any() else np.zeros_like(noise)
@@ -144,7 +147,8 @@ def _pseudo_inverse(design: Floats) -> tuple[Floats, int]:
     try:
         factor = linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
     except linalg.LinAlgError:
-        return linalg.pinv(design, check_finite=False, return_rank=True)
+        inverse: Floats = linalg.pinv(design, check_finite=False).astype(np.float64)
+        return inverse, int(np.linalg.matrix_rank(design))
     if wide:
         return linalg.cho_solve(factor, design, check_finite=False).T, n
     return linalg.cho_solve(factor, design.T, check_finite=False), d - 1

@@ -1,7 +1,7 @@
 """The covariance of a random game whose odd interactions are independent, with variance falling with their order.
 
-A game on z in {-1, +1}^d is v(z) = sum_T c_T prod_{i in T} z_i, and Shapley values see only odd orders: phi_i = 2 sum_{T contains i} c_T / |T|.
-With c_T ~ N(0, prod_{i in T} q_i) independent for odd |T|, everything has a closed form in the relevances q (d,).
+A game on z in {-1, +1}^d is v(z) = sum_T c_T prod_{i in T} z_i, and Shapley values see only odd orders:
+phi_i = 2 sum_{T contains i} c_T / |T|. With c_T ~ N(0, prod_{i in T} q_i) independent for odd |T|, everything has a closed form in the relevances q (d,).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def value_covariance(z: Floats, q: Floats) -> Floats:
     lift = 1.0 / (1.0 - (t[:, None] * q) ** 2)
     # cosh(f - r z) = cosh f cosh r - z sinh f sinh r, cosh r = 1 / sqrt(1 - t^2 q^2), sinh r = t q / sqrt(1 - t^2 q^2)
     without = (even @ lift) - z * (odd @ (lift * (t[:, None] * q)))
-    return (2.0 * q * z * without).T
+    out: Floats = (2.0 * q * z * without).T
+    return out
 
 
 def value_variance(q: Floats) -> Floats:
