@@ -13,7 +13,7 @@ from whybox.explainers._job import Request, resolve_space
 from whybox.explainers._shapley import Plan, explain_shapley
 from whybox.explanations import Attribution
 from whybox.samplers import coalitions
-from whybox.solvers import solve_exact
+from whybox.solvers.exact import solve_exact
 from whybox.typing import Space, Target
 
 _MOST_FEATURES = 20

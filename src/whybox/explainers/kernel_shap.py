@@ -15,7 +15,9 @@ from whybox.explainers.budget import Budget, resolve_budget
 from whybox.explainers.exact_shap import check_link
 from whybox.explanations import Attribution
 from whybox.samplers import coalitions
-from whybox.solvers import choose_estimator, solve_exact, solve_least_squares, solve_odd_gp
+from whybox.solvers.choose import choose_estimator
+from whybox.solvers.least_squares import solve_least_squares
+from whybox.solvers.odd_gp import solve_odd_gp
 from whybox.typing import Space, Target
 
 ESTIMATORS = {"least squares": solve_least_squares, "odd GP": solve_odd_gp}
@@ -122,9 +124,9 @@ class KernelSHAP:
 
     def _plan(self, d: int, m: int, seed: int) -> Plan:
         rng = generator(seed, "coalitions", d)
-        if m >= 2**d - 2:
-            return Plan(coalitions(d, max(m, 2), rng), solve_exact, complete=True)
         chosen = choose_estimator(d, m)
+        if chosen.exact:
+            return Plan(coalitions(d, max(m, 2), rng), chosen.solve, complete=True)
         scheme = chosen.scheme if self.sampling == "auto" else self.sampling
         solve = chosen.solve if self.estimator == "auto" else ESTIMATORS[self.estimator]
         return Plan(coalitions(d, m, rng, scheme=scheme), solve)

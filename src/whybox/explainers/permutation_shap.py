@@ -15,7 +15,7 @@ from whybox.explainers.budget import Budget, resolve_budget
 from whybox.explainers.exact_shap import check_link
 from whybox.explanations import Attribution
 from whybox.samplers import permutations
-from whybox.solvers import solve_permutation
+from whybox.solvers.permutation import solve_permutation
 from whybox.typing import Space, Target
 
 
