@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from whybox._random import generator
@@ -54,8 +54,8 @@ class KernelSHAP:
                [1., 2., 3.]])
     """
 
-    model: Any
-    background: Any = None
+    model: Any = field(repr=False)  # its repr may show an API key
+    background: Any = field(default=None, repr=False)
     _: KW_ONLY
     space: Space | None = None
     output: str = "auto"
