@@ -71,7 +71,7 @@ def fragment(e: Attribution, *, max_display: int) -> str:
     else:
         parts.append(draw(whole, max_display, row_output(whole, 0)))
     if e.stats.n_calls:
-        parts.append(f'<p class="cost">{escape(cost_line(e))}</p>')
+        parts.append(f'<p class="cost">the whole call: {escape(cost_line(e))}</p>')
     return "\n".join([*parts, "</div>"])
 
 

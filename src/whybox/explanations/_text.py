@@ -48,7 +48,7 @@ def table(e: Attribution, *, max_display: int) -> str:
         if e.multi_output:
             body += ["", f"output: {output_label(e, j)}"]
         body += _row(one, max_display) if len(whole) == 1 else _summary(one, max_display)
-    return "\n".join([*head, *body, "", cost_line(e)])
+    return "\n".join([*head, *body, "", f"the whole call: {cost_line(e)}"])
 
 
 def _clean(text: str) -> str:

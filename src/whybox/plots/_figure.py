@@ -27,7 +27,7 @@ Z = 1.959963984540054  # half a 95 % interval in standard errors
 FONT = 10.0
 
 
-def new_axes(ax: Axes | None, width: float, height: float, feature: str) -> Axes:
+def new_axes(ax: Axes | None, size: tuple[float, float], feature: str) -> Axes:
     """The given Axes, or one on a new figure of this size in inches that pyplot does not know of (so nothing has to be closed).
 
     Raises:
@@ -40,7 +40,7 @@ def new_axes(ax: Axes | None, width: float, height: float, feature: str) -> Axes
         raise MissingDependencyError("matplotlib", "plot", feature) from error
     if ax is not None:
         return ax
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.12, h_pad=0.12)
     FigureCanvasAgg(figure)
@@ -79,19 +79,20 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split(" "))
 
 
-def wrapped(text: str, width: int = 34) -> str:
-    """A name in as many lines as it needs."""
-    return "\n".join(textwrap.wrap(plain(text), width, break_long_words=True)) or " "
+def wrapped(text: str, width: int | None = None) -> str:
+    """A name in as many lines as it needs; without a width, in about three lines of 34 to 52 letters."""
+    text = plain(text)
+    width = int(np.clip(len(text) / 2.6, 34, 52)) if width is None else width
+    return "\n".join(textwrap.wrap(text, width, break_long_words=True)) or " "
 
 
-def label_features(ax: Axes, names: Sequence[str]) -> float:
-    """Write names beside the rows 0, 1, ... from the top, and return the height in lines of the tallest."""
+def label_features(ax: Axes, names: Sequence[str]) -> None:
+    """Write names beside the rows 0, 1, ... from the top."""
     texts = [wrapped(name) for name in names]
     ax.set_yticks(range(len(names)), texts, fontsize=FONT)
     literal(ax.get_yticklabels())
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
-    return float(max((text.count("\n") + 1 for text in texts), default=1))
 
 
 # Families with letters that matplotlib's own font lacks (Chinese, Japanese, Korean, Arabic, Indic, ...), where they are installed.
@@ -124,9 +125,19 @@ def give_room(ax: Axes, low: float, high: float, *, share: float = 0.21) -> None
     ax.set_xlim(low - (share * (high - low) if low else 0.0), high + share * (high - low))
 
 
-def height_of(names: Sequence[str], *, row: float = 0.36, extra: float = 1.1) -> float:
-    """Inches that rows with these names need, long names in several lines included."""
-    return extra + sum(max(row, 0.17 * (wrapped(name).count("\n") + 1) + 0.06) for name in names)
+def size_of(names: Sequence[str], *, width: float, row: float = 0.36, extra: float = 1.1) -> tuple[float, float]:
+    """Inches that rows with these names need: wider for long names, higher where they take several lines.
+
+    Args:
+        names: of the rows.
+        width: for names of usual length.
+        row: height of a row whose name takes one line.
+        extra: height of all else.
+    """
+    texts = [wrapped(name) for name in names]
+    lines = max((text.count("\n") + 1 for text in texts), default=1)
+    letters = max((len(line) for text in texts for line in text.split("\n")), default=0)
+    return width + 0.085 * max(letters - 24, 0), extra + len(names) * max(row, 0.168 * lines + 0.07)
 
 
 def tidy(ax: Axes, *, title: str, xlabel: str = "", ylabel: str = "", grid: str = "x") -> None:
@@ -140,7 +151,7 @@ def tidy(ax: Axes, *, title: str, xlabel: str = "", ylabel: str = "", grid: str 
         ax.grid(axis="both" if grid == "both" else "x" if grid == "x" else "y", color=GREY, alpha=0.22, linewidth=0.7)
     literal(
         [
-            ax.set_title(wrapped(title, 62), loc="left", fontsize=FONT + 1, pad=9),
+            ax.set_title("\n".join(wrapped(line, 56) for line in title.split("\n")), loc="left", fontsize=FONT + 1, pad=9),
             ax.set_xlabel(wrapped(xlabel, 80), fontsize=FONT),
             ax.set_ylabel(wrapped(ylabel, 44), fontsize=FONT),
         ]
@@ -247,6 +258,10 @@ def swarm(positions: Floats, low: float, high: float, *, bins: int = 110, reach:
     widest = max(float(np.abs(side).max(initial=0.0)), 5.0)
     offsets: Floats = side / widest * reach
     return offsets
+
+
+# Okabe and Ito's colours for categories, without the two that stand for the sign.
+CATEGORIES = ("#009e73", "#cc79a7", "#e6b400", "#56b4e9", "#7a4fa3", "#8c6d46", "#404040")
 
 
 def shade_bar(ax: Axes, label: str) -> None:

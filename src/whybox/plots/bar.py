@@ -57,7 +57,7 @@ def bar(explanation: Attribution, *, max_display: int = 10, ax: Axes | None = No
     shown = names[:count] + ([f"{len(names) - count} other features"] if len(names) > count else [])
     lengths = np.append(sizes[:count], sizes[count:].sum()) if len(names) > count else sizes
     reach = fig.Z * np.append(errors[:count], np.nan)[: len(lengths)]
-    ax = fig.new_axes(ax, 7.2, fig.height_of(shown), "plot.bar")
+    ax = fig.new_axes(ax, fig.size_of(shown, width=7.2), "plot.bar")
     paints = [fig.SIZE if not one else fig.POSITIVE if size >= 0 else fig.NEGATIVE for size in lengths]
     if len(lengths) > count:
         paints[-1] = fig.GREY
@@ -85,7 +85,7 @@ def bar(explanation: Attribution, *, max_display: int = 10, ax: Axes | None = No
     fig.give_room(ax, float(np.nanmin(lengths - half, initial=0.0)) if one else 0.0, float(np.nanmax(lengths + half, initial=0.0)))
     if one:
         ax.axvline(0, color=fig.ink(), linewidth=0.8)
-        total = f" · base {whole.base_values[0]:.{digits}f} → prediction {whole.predictions[0]:.{digits}f}" if is_additive(whole, 0) else ""
+        total = f"\nbase {whole.base_values[0]:.{digits}f} → prediction {whole.predictions[0]:.{digits}f}" if is_additive(whole, 0) else ""
     else:
         total = ""
     label = ("attribution" if one else "mean |attribution|") + fig.interval_note(e)

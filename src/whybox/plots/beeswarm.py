@@ -32,7 +32,7 @@ def beeswarm(explanation: Attribution, *, max_display: int = 10, ax: Axes | None
     e = fig.many_rows(explanation, "beeswarm")
     top, rest = fig.top_features(e, max_display)
     names = [e.feature_names[j] for j in top] + ([f"{len(rest)} other features"] if len(rest) else [])
-    ax = fig.new_axes(ax, 7.6, fig.height_of(names, row=0.42), "plot.beeswarm")
+    ax = fig.new_axes(ax, fig.size_of(names, width=7.6, row=0.42), "plot.beeswarm")
     from matplotlib.collections import LineCollection
 
     data = columns(e)
@@ -41,7 +41,7 @@ def beeswarm(explanation: Attribution, *, max_display: int = 10, ax: Axes | None
     finite = everything[np.isfinite(everything)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     size = float(np.clip(900 / max(len(e), 1), 5, 16))
-    crowded = everything.size > 4000  # a vector drawing of this many points would be slow to open
+    crowded = everything.size > 1500  # a vector drawing of this many points would be slow to open
     ax.axvline(0, color=fig.GREY, linewidth=1, zorder=0)
     for row, x in enumerate(points):
         y = row + fig.swarm(x, low, high)

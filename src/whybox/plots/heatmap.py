@@ -38,7 +38,7 @@ def heatmap(explanation: Attribution, *, max_display: int = 10, ax: Axes | None 
     if len(rest):
         grid = np.concatenate([grid, e.values[:, rest].sum(axis=1, keepdims=True)], axis=1)
     order = _order(np.nan_to_num(e.values), e.predictions)
-    ax = fig.new_axes(ax, 8.4, fig.height_of(names, row=0.34, extra=1.9), "plot.heatmap")
+    ax = fig.new_axes(ax, fig.size_of(names, width=8.4, row=0.34, extra=1.9), "plot.heatmap")
     finite = np.abs(grid[:, : len(top)])
     finite = finite[np.isfinite(finite)]
     limit = float(np.percentile(finite, 99)) if finite.size else 1.0
@@ -56,7 +56,7 @@ def heatmap(explanation: Attribution, *, max_display: int = 10, ax: Axes | None 
     above.tick_params(labelbottom=False, bottom=False, labelsize=fig.FONT - 3, length=2)
     for side in ("top", "right", "bottom"):
         above.spines[side].set_visible(False)
-    fig.literal([above.set_title(fig.wrapped(fig.title_of(e), 62), loc="left", fontsize=fig.FONT + 1, pad=9)])
+    fig.literal([above.set_title(fig.wrapped(fig.title_of(e), 56), loc="left", fontsize=fig.FONT + 1, pad=9)])
 
     beside = ax.inset_axes((1.015, 0, 0.13, 1), sharey=ax)
     lengths = np.abs(grid).mean(axis=0)

@@ -46,6 +46,7 @@ nav a:hover{text-decoration:underline}
 .facts dd{margin:0;font-size:1.55rem;font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums}
 .facts dt{color:var(--soft);font-size:.86rem}
 .note{border-left:3px solid var(--accent);padding:.15rem 0 .15rem .9rem;color:var(--soft)}
+.whybox+.whybox{margin-top:2.2rem}
 figure{margin:1.1rem 0}
 figure img{display:block;max-width:100%;height:auto;background:#fff;border-radius:6px;padding:.4rem}
 figcaption{color:var(--soft);font-size:.92rem;margin-top:.45rem;max-width:46rem}
@@ -162,10 +163,10 @@ def explanation_report(path: str | PathLike[str], explanation: Attribution, *, t
     count = min(e.n_outputs, 6)
     shown = [(e.output(j), output_label(e, j)) for j in range(count)] if e.multi_output else [(e, "")]
     for one, name in shown:
-        lead = f"{name}: " if name else ""
-        sections.append(Section(f"{lead}which features matter", [Figure(bar(one), "Mean absolute attribution over the rows.")]))
+        lead, rest = (f"{name}: which features matter", f"{name}: how they act") if name else ("Which features matter", "How they act")
+        sections.append(Section(lead, [Figure(bar(one), "Mean absolute attribution over the rows.")]))
         if len(e) > 1 and not e.ragged:
-            sections.append(Section(f"{lead}how they act", _many(one)))
+            sections.append(Section(rest, _many(one)))
     picks = _telling_rows(e)
     if len(e) > 1:
         sections.append(Section("Rows: " + ", ".join(str(row_labels(e)[i]) for i in picks), [e[i] for i in picks]))
@@ -232,7 +233,7 @@ def _picture(plot: Axes | MplFigure, caption: str) -> str:
     """A figure as SVG inside an img element, where a browser runs no script and keeps the ids of several drawings apart."""
     figure: Any = plot if hasattr(plot, "savefig") else plot.get_figure()
     buffer = BytesIO()
-    figure.savefig(buffer, format="svg", dpi=160, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None})
     source = base64.b64encode(buffer.getvalue()).decode()
     width = round(figure.get_size_inches()[0] * 96)
     text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""

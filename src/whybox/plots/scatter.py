@@ -41,25 +41,27 @@ def scatter(explanation: Attribution, feature: int | str | None = None, *, color
     data = columns(one)
     if data is None:
         raise InputError("scatter: the explanation has no data to draw against; explain rows, or build the Attribution with data=")
-    ax = fig.new_axes(ax, 6.6, 4.4, "plot.scatter")
+    ax = fig.new_axes(ax, (6.8, 4.4), "plot.scatter")
     y = one.values[:, 0]
     ordered: NDArray[Any] | None = None
     if one.members is None and not isinstance(one.data, np.ndarray) and str(one.data.dtypes.iloc[0]) == "category":
         ordered = one.data.iloc[:, 0].cat.categories.to_numpy()
     x, missing = _place(ax, data[0], ordered, y)
     shown = np.isfinite(x)
-    tint = None if color is None else columns(e[:, color])
-    shade = None if tint is None else fig.shades(tint[0], len(e))
-    crowded = len(e) > 4000
+    crowded = len(e) > 1500
     if one.std_error is not None:
         reach = fig.Z * one.std_error[:, 0]
         bars = ax.errorbar(x[shown], y[shown], yerr=reach[shown], fmt="none", ecolor=fig.GREY, elinewidth=0.9, alpha=0.55, zorder=1)
         for line in bars[2]:
             line.set_rasterized(crowded)
     dots: dict[str, Any] = {"s": float(np.clip(4000 / max(len(e), 1), 8, 26)), "linewidths": 0, "zorder": 2, "rasterized": crowded}
-    if shade is None:
+    tint = None if color is None else columns(e[:, color])
+    if tint is None:
         ax.scatter(x[shown], y[shown], color=fig.NEGATIVE, **dots)
+    elif fig.numeric(tint[0]) is None:
+        _by_category(ax, x, y, tint[0], e[:, color].feature_names[0], dots)
     else:
+        shade = fig.shades(tint[0], len(e))
         known = shown & np.isfinite(shade)
         ax.scatter(x[shown & ~known], y[shown & ~known], color=fig.GREY, **dots)
         ax.scatter(x[known], y[known], c=shade[known], cmap=fig.colors(diverging=False), vmin=0, vmax=1, **dots)
@@ -82,7 +84,10 @@ def _place(ax: Axes, column: NDArray[Any], ordered: NDArray[Any] | None, y: Floa
             to_axis: Any = dates.date2num
             axis_dates = to_axis(np.where(np.isnat(column), np.datetime64(0, "s"), column))
             numbers = np.where(np.isnan(numbers), np.nan, np.asarray(axis_dates, dtype=np.float64))
-            ax.xaxis_date()
+            locator: Any = dates.AutoDateLocator
+            formatter: Any = dates.ConciseDateFormatter
+            ax.xaxis.set_major_locator(locator())
+            ax.xaxis.set_major_formatter(formatter(ax.xaxis.get_major_locator()))
         finite = numbers[np.isfinite(numbers)]
         if finite.size and finite.min() < finite.max():
             counts, edges = np.histogram(finite, 40)
@@ -113,3 +118,18 @@ def _place(ax: Axes, column: NDArray[Any], ordered: NDArray[Any] | None, y: Floa
     fig.literal(ax.get_xticklabels())
     ax.set_xlim(-0.6, len(groups) - 0.4)
     return slots, 0
+
+
+def _by_category(ax: Axes, x: Floats, y: Floats, column: NDArray[Any], name: str, dots: dict[str, Any]) -> None:
+    """Points coloured by category, the most frequent ones; the others are grey."""
+    texts = np.array([cell(value) for value in column], dtype=object)
+    groups, counts = np.unique(texts, return_counts=True)
+    top = list(groups[np.argsort(-counts, kind="stable")][: len(fig.CATEGORIES)])
+    rest = ~np.isin(texts, top)
+    if rest.any():
+        ax.scatter(x[rest], y[rest], color=fig.GREY, label="others", **dots)
+    for group, paint in zip(top, fig.CATEGORIES, strict=False):
+        mine = texts == group
+        ax.scatter(x[mine], y[mine], color=paint, label=f" {fig.wrapped(group, 28)}", **dots)  # a leading "_" would hide it from the legend
+    legend = ax.legend(title=fig.wrapped(name, 28), loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=fig.FONT - 1)
+    fig.literal([*legend.get_texts(), legend.get_title()])

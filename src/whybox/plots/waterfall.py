@@ -49,7 +49,7 @@ def waterfall(explanation: Attribution, *, max_display: int = 10, ax: Axes | Non
     base = float(e.base_values[0])
     ends = base + np.cumsum(steps[::-1])[::-1]
     starts = ends - steps
-    ax = fig.new_axes(ax, 7.6, fig.height_of(names, row=0.4, extra=1.5), "plot.waterfall")
+    ax = fig.new_axes(ax, fig.size_of(names, width=7.6, row=0.4, extra=1.5), "plot.waterfall")
     rows = np.arange(len(names))
     paints = [fig.POSITIVE if step >= 0 else fig.NEGATIVE for step in steps]
     if rest:
