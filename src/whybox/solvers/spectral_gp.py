@@ -1,10 +1,10 @@
 """Shapley values by a Gaussian process whose prior was learned from a surrogate that all rows share.
 
-Pairs of coalitions give the odd part of a game, g(z) = (v(z) - v(-z)) / 2. The odd Gaussian process has to guess from a row's own pairs which
-interactions exist; the surrogate's trees know. The prior's variances are the surrogate's spectrum, so that one design and its factors serve
-every row. A row may also have the surrogate's game subtracted and its exact Shapley values added back. Whether it does, and how much third
-order and noise there is, the marginal likelihood of the row's own pairs decides: the answer is the mean over all settings, weighted by
-their evidence, so that a surrogate that does not help has no weight.
+Pairs of coalitions give the odd part of a game, g(z) = (v(z) - v(-z)) / 2. The odd Gaussian process has to guess from a row's own pairs
+which interactions exist; the surrogate's trees know. The prior's variances are the surrogate's spectrum, so that one design and its factors
+serve every row. A row may also have the surrogate's game subtracted and its exact Shapley values added back. Whether it does, and how much
+third order and noise there is, the marginal likelihood of the row's own pairs decides: the answer is the mean over all settings, weighted
+by their evidence, so that a surrogate that does not help has no weight.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from whybox.errors import InputError, ShapeError
+from whybox.solvers._pairs import odd_part
 from whybox.solvers.spectral_prior import Covariances, Prior
 from whybox.solvers.tree_spectrum import Spectrum
 from whybox.typing import Bools, Estimate, Floats, Ints
@@ -59,7 +60,10 @@ class _Setting:
 
 @dataclass(frozen=True)
 class _Factor:
-    """The prior at one setting, factored: ``white`` (n, n) makes pairs independent, ``seen`` (n, d) are the values' covariances with those."""
+    """The prior at one setting, factored.
+
+    ``white`` (n, n) makes pairs independent, ``seen`` (n, d) are the values' covariances with those.
+    """
 
     setting: _Setting
     white: Floats
@@ -87,7 +91,8 @@ def solve_spectral_gp(
 
     Raises:
         ShapeError: shapes that do not fit together.
-        InputError: codes are not complementary pairs.
+        InputError: codes are not complementary pairs, or nothing can be learned from values that are not finite.
+        BudgetError: there are no coalitions.
 
     Source:
         Kriging with a learned spectrum, for the odd part of a game (C. E. Rasmussen and C. Williams, Gaussian Processes for Machine
@@ -101,36 +106,28 @@ def solve_spectral_gp(
         >>> solve_spectral_gp(codes, v.T, np.zeros(1), np.full(1, 6.0), spectrum=flat).values.sum().round(9)
         np.float64(6.0)
     """
-    _check(codes, v, v_empty, v_full, spectrum, guide)
-    prior = Prior.of(spectrum, np.vstack([np.ones(codes.shape[1]), np.where(codes[0::2], 1.0, -1.0)]))
-    games = [_odd(v, v_empty, v_full)]
+    games = [_odd(codes, v, v_empty, v_full)]
+    r, d = len(games[0]), codes.shape[1]
+    if spectrum.main.shape != (d,):
+        raise ShapeError(f"spectrum: expected {d} features, got {spectrum.main.shape}")
+    added = [np.zeros((r, d))]
     if guide is not None:
-        games.append(games[0] - _odd(guide.v, guide.v_empty, guide.v_full))
-    added = [np.zeros((len(v), codes.shape[1]))] + ([] if guide is None else [guide.shapley])
+        if guide.v.shape != v.shape or guide.shapley.shape != (r, d):
+            raise ShapeError(f"guide: expected v {v.shape} and shapley {(r, d)}, got {guide.v.shape} and {guide.shapley.shape}")
+        games.append(games[0] - _odd(codes, guide.v, guide.v_empty, guide.v_full))
+        added.append(guide.shapley)
+    prior = Prior.of(spectrum, np.vstack([np.ones(d), np.where(codes[0::2], 1.0, -1.0)]))
     averaged = _average if games[0].shape[1] <= _AVERAGED_PAIRS else _best
     values, errors, subtracted = averaged(prior, games, added)
     gap = (v_full - v_empty) - values.sum(axis=1)  # only rounding and _EXACT are left
-    values += gap[:, None] / codes.shape[1]
+    values += gap[:, None] / d
     return Estimate(values, _CAUTION * errors, "spectral_gp", {"subtracted": subtracted})
 
 
-def _check(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, spectrum: Spectrum, guide: Guide | None) -> None:
-    m, d = codes.shape
-    r = len(v)
-    if v.shape != (r, m) or v_empty.shape != (r,) or v_full.shape != (r,) or spectrum.main.shape != (d,):
-        raise ShapeError(
-            f"expected v (r, {m}), v_empty and v_full (r,) and a spectrum of {d} features, got {v.shape}, {v_empty.shape}, {v_full.shape} "
-            f"and {spectrum.main.shape}"
-        )
-    if guide is not None and (guide.v.shape != v.shape or guide.shapley.shape != (r, d)):
-        raise ShapeError(f"guide: expected v {v.shape} and shapley {(r, d)}, got {guide.v.shape} and {guide.shapley.shape}")
-    if m % 2 or not np.array_equal(codes[0::2], ~codes[1::2]):
-        raise InputError("codes: expected complementary pairs, row 2i + 1 the complement of row 2i; draw them by samplers.coalitions")
-
-
-def _odd(v: Floats, v_empty: Floats, v_full: Floats) -> Floats:
+def _odd(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Floats:
     """(r, 1 + m / 2) the odd part: first at the full coalition, then at the pairs."""
-    return np.concatenate([((v_full - v_empty) / 2)[:, None], (v[:, 0::2] - v[:, 1::2]) / 2], axis=1)
+    pairs = odd_part(codes, v, v_empty, v_full)
+    return np.concatenate([pairs.total[:, None] / 2, pairs.g], axis=1)
 
 
 def _covariances(prior: Prior, setting: _Setting, n: int) -> Covariances:

@@ -84,9 +84,7 @@ class Surrogate:
             weights: (b,) of the background rows, equal by default.
         """
         rows = np.asarray(reference, dtype=np.float64)
-        halves = [
-            tuple(TreeGame.of(_single(ensembles(estimator)), background, weights) for estimator in pair) for pair in self.estimators
-        ]
+        halves = [tuple(TreeGame.of(_single(ensembles(estimator)), background, weights) for estimator in pair) for pair in self.estimators]
         games = tuple((first, second) for first, second in halves)
         spectra = tuple(spectrum(first, second, rows) for first, second in games)
         return BoundSurrogate(games, spectra if self.mirror is None else (spectra[0], spectra[0]), self.mirror)
