@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from whybox import spaces as spaces
     from whybox.engine import Engine as Engine
     from whybox.engine import NoisyModelWarning as NoisyModelWarning
+    from whybox.explainers import LIME as LIME
     from whybox.explainers import Budget as Budget
     from whybox.explainers import ExactSHAP as ExactSHAP
     from whybox.explainers import KernelSHAP as KernelSHAP
+    from whybox.explainers import LowFidelityWarning as LowFidelityWarning
     from whybox.explainers import Occlusion as Occlusion
     from whybox.explainers import PermutationSHAP as PermutationSHAP
     from whybox.explainers import ToleranceWarning as ToleranceWarning
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "LIME",
     "Attribution",
     "Budget",
     "Engine",
     "ExactSHAP",
     "KernelSHAP",
+    "LowFidelityWarning",
     "NoisyModelWarning",
     "Occlusion",
     "PermutationSHAP",

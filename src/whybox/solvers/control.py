@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from whybox.solvers._threads import threads_for
 from whybox.typing import Floats, Ints
 
 _ROWS = 32  # explained rows at once; fixed, because the shape of a matrix product decides its last bits
@@ -65,18 +66,19 @@ def fit_surrogate(points: Floats, y: Floats, free: Floats, *, bounded: bool) -> 
     goal = logit(np.clip(y, _EDGE, 1.0 - _EDGE)) if bounded else y
     fold, blocks = np.arange(m) // 2 % folds, np.array_split(np.arange(len(free)), folds)  # pairs of antithetic points stay together
     out, beyond = np.empty(m), np.empty(len(free))
-    for k in range(folds):
-        trees = HistGradientBoostingRegressor(
-            max_iter=200 if m < 3000 else 150,
-            learning_rate=0.1,
-            max_leaf_nodes=4 if m < 1500 else 8,
-            min_samples_leaf=10,
-            early_stopping=False,
-            random_state=0,
-        ).fit(points[fold != k], goal[fold != k])
-        for where, put, at in ((points[fold == k], out, fold == k), (free[blocks[k]], beyond, blocks[k])):
-            guess = trees.predict(where) if len(where) else np.empty(0)
-            put[at] = expit(guess) if bounded else guess
+    with threads_for(m):
+        for k in range(folds):
+            trees = HistGradientBoostingRegressor(
+                max_iter=200 if m < 3000 else 150,
+                learning_rate=0.1,
+                max_leaf_nodes=4 if m < 1500 else 8,
+                min_samples_leaf=10,
+                early_stopping=False,
+                random_state=0,
+            ).fit(points[fold != k], goal[fold != k])
+            for where, put, at in ((points[fold == k], out, fold == k), (free[blocks[k]], beyond, blocks[k])):
+                guess = trees.predict(where) if len(where) else np.empty(0)
+                put[at] = expit(guess) if bounded else guess
     variance = float(np.var(y))
     return Surrogate(out, beyond, 1.0 - float(np.mean((y - out) ** 2)) / variance if variance > 0 else 0.0)
 
