@@ -66,7 +66,7 @@ def main() -> None:
     )
     shap = explainer.explain(test, target=target, budget=150, seed=0)
     again = explainer.explain(test, target=target, budget=150, seed=1)
-    lime = wb.LIME(model, train).explain(test, target=target, budget=2000 if options.quick else 20_000, seed=0)
+    lime = wb.LIME(model, train, min_score=None).explain(test, target=target, budget=2000 if options.quick else 20_000, seed=0)
 
     table = importance(shap, lime)
     print(f"\nWhat speaks for {target!r}, over {len(test)} rows (mean absolute value ± standard error):\n")
@@ -109,8 +109,9 @@ def main() -> None:
             "KernelSHAP beside LIME",
             [
                 (
-                    "The two ask different questions: Shapley values share out the distance from the average prediction, LIME fits a "
-                    f"linear model to a neighbourhood. LIME's fit explains {np.mean(lime.score):.0%} of the variance there (R2, mean over rows)."
+                    "The two ask different questions: Shapley values share out the distance from the average prediction; LIME fits a "
+                    f"linear model to a neighbourhood. There its fit explains {np.mean(lime.score):.0%} of the variance (R2, mean over rows), and "
+                    f"less than 10 % for {int((lime.score < 0.1).sum())} of the {len(test)} rows: read those with care."
                 ),
                 table.head(12),
             ],
