@@ -107,7 +107,7 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
     additive = is_additive(e, 0)
     sizes = np.array([line.attribution for line in steps])
     ends = base + np.cumsum(sizes) if additive else sizes
-    starts = ends - sizes
+    starts = np.concatenate([[base], ends])[:-1] if additive else np.zeros(len(ends))
     reach = _Z * np.array([line.error for line in steps])
     scale = Scale.around(np.concatenate([starts, ends, ends - reach, ends + reach, [base if additive else 0.0]]), 340.0)
     digits = decimals(*sizes)
@@ -133,8 +133,8 @@ def _summary(e: Attribution, max_display: int, name: str | None) -> str:
     frame = e.importance()
     some = frame[:max_display]
     digits = decimals(*some["importance"])
-    widest = some["importance"] + (_Z * some["std_error"]).fillna(0.0)
-    scale = Scale(0.0, float(np.nanmax(widest, initial=0.0)) * 1.02 or 1.0, 230.0)
+    ends = (some["importance"] + (_Z * some["std_error"]).fillna(0.0)).to_numpy(dtype=np.float64)
+    scale = Scale(0.0, float(ends[np.isfinite(ends)].max(initial=0.0)) * 1.02 or 1.0, 230.0)
     spread = Scale.around(np.concatenate([row.reshape(-1) for row in e.values]) if e.ragged else e.values.reshape(-1), 190.0)
     table = ["<tr><th>feature</th><th>mean |attribution|</th><th></th><th>95 % interval</th><th>distribution over rows</th></tr>"]
     if e.std_error is None:

@@ -79,14 +79,14 @@ def from_shap(explanation: Any, method: str) -> dict[str, Any]:
     base = np.broadcast_to(base.reshape(shape) if base.size == int(np.prod(shape)) else base, shape)
     if data is not None and not is_frame(data):
         data = np.asarray(data)
-    flat = tuple(f"feature {i}" for i in range(values.shape[axis])) if names is None else tuple(names)
+    flat = tuple(f"Feature {i}" for i in range(values.shape[axis])) if names is None else tuple(names)
     return _arguments(explanation, method, values, base, base + values.sum(axis=axis), data, flat, single=single)
 
 
 def _names(names: Any, rows: list[NDArray[np.float64]], data: Any) -> tuple[tuple[str, ...], ...]:
     if names is not None:
         return tuple(tuple(str(name) for name in row) for row in names)
-    source = data if data is not None else [[f"feature {j}" for j in range(len(row))] for row in rows]
+    source = data if data is not None else [[f"Feature {j}" for j in range(len(row))] for row in rows]
     return tuple(tuple(str(name) for name in row) for row in source)
 
 

@@ -125,7 +125,7 @@ def lines(e: Attribution, row: int) -> list[Line]:
     return [
         Line(
             name=names[i] if said is None or said[i] is None else str(said[i]),
-            value="" if data is None or (e.ragged and cell(data[i]) == names[i]) else cell(data[i]),
+            value="" if data is None or cell(data[i]) == names[i] else cell(data[i]),
             attribution=float(values[i]),
             error=float(errors[i]),
             position=int(i),

@@ -59,7 +59,7 @@ def scatter(explanation: Attribution, feature: int | str | None = None, *, color
     if tint is None:
         ax.scatter(x[shown], y[shown], color=fig.NEGATIVE, **dots)
     elif fig.numeric(tint[0]) is None:
-        _by_category(ax, x, y, tint[0], e[:, color].feature_names[0], dots)
+        _by_category(ax, x[shown], y[shown], tint[0][shown], e[:, color].feature_names[0], dots)
     else:
         shade = fig.shades(tint[0], len(e))
         known = shown & np.isfinite(shade)

@@ -48,7 +48,7 @@ def waterfall(explanation: Attribution, *, max_display: int = 10, ax: Axes | Non
     names += [f"{len(rest)} other features"] if rest else []
     base = float(e.base_values[0])
     ends = base + np.cumsum(steps[::-1])[::-1]
-    starts = ends - steps
+    starts = np.append(ends[1:], base)
     ax = fig.new_axes(ax, fig.size_of(names, width=7.6, row=0.4, extra=1.5), "plot.waterfall")
     rows = np.arange(len(names))
     paints = [fig.POSITIVE if step >= 0 else fig.NEGATIVE for step in steps]
