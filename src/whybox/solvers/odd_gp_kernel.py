@@ -1,7 +1,8 @@
 """The covariance of a random game whose odd interactions are independent, with variance falling with their order.
 
 A game on z in {-1, +1}^d is v(z) = sum_T c_T prod_{i in T} z_i, and Shapley values see only odd orders:
-phi_i = 2 sum_{T contains i} c_T / |T|. With c_T ~ N(0, prod_{i in T} q_i) independent for odd |T|, everything has a closed form in the relevances q (d,).
+phi_i = 2 sum_{T contains i} c_T / |T|. With c_T ~ N(0, prod_{i in T} q_i) independent for odd |T|, everything has a closed form in the
+relevances q (d,).
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def covariance(z: Floats, q: Floats, other: Floats | None = None) -> Floats:
     np.sinh(out, out=out)
     out *= scale
     return out
+
+
+def variance(q: Floats) -> float:
+    """Variance of g at any z."""
+    return float(0.5 * (np.exp(np.log1p(q).sum()) - np.exp(np.log1p(-q).sum())))
 
 
 def value_covariance(z: Floats, q: Floats) -> Floats:
