@@ -76,7 +76,7 @@ class BatchSizer:
                 self._settle()
             else:
                 self.size, self._misses = _START // 2, 0
-        elif size == best and size > 1 and self._speed[size] > _BETTER * self._speed[size * 2]:
+        elif size == best and size > 1 and self._speed[size] > _BETTER * self._speed.get(size * 2, 0.0):
             self.size = size // 2
         else:
             self._settle()
