@@ -119,7 +119,8 @@ def _unpack_index(note: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
 def _series(values: Any, index: Any) -> pd.Series[Any]:
     import pandas as pd
 
-    return pd.Series(values, index=index, dtype=_kept(values))
+    column: pd.Series[Any] = pd.Series(values, index=index, dtype=_kept(values))
+    return column
 
 
 def _kept(values: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox.errors import InputError, MissingDependencyError
-from whybox.explanations._view import row_output
+from whybox.explanations._view import row_outputs
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -46,7 +46,7 @@ def to_shap(e: Attribution) -> Any:
 def _outputs(e: Attribution) -> list[str | None]:
     if e.single:
         return [None if e.output_names is None else e.output_names[0 if e.target_index is None else int(e.target_index)]]
-    return [row_output(e, i) for i in range(len(e))]
+    return list(row_outputs(e))
 
 
 def from_shap(explanation: Any, method: str) -> dict[str, Any]:

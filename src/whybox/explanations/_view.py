@@ -54,6 +54,17 @@ def row_output(e: Attribution, row: int) -> str | None:
     return None if e.output_names is None else e.output_names[0]
 
 
+def row_outputs(e: Attribution) -> NDArray[np.object_]:
+    """(n,) what ``row_output`` says of every row."""
+    names = np.empty(len(e), dtype=object)
+    if e.target_index is None:
+        names[:] = None if e.output_names is None else e.output_names[0]
+        return names
+    for position in np.unique(e.target_index):
+        names[e.target_index == position] = output_label(e, int(position))
+    return names
+
+
 def one_output(e: Attribution, what: str) -> Attribution:
     """The explanation itself if it is of one output.
 
