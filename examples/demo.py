@@ -97,9 +97,9 @@ def main() -> None:
             "Two rows",
             [
                 (
-                    f"Row {test.index[certain]} gets {target!r} with probability {shap.predictions[certain]:.3f}; row {test.index[open_]} is the model's closest "
-                    f"call, at {shap.predictions[open_]:.3f}. Bars add up from the average prediction to the row's own; whiskers are 95 % "
-                    "intervals."
+                    f"Row {test.index[certain]} gets {target!r} with probability {shap.predictions[certain]:.3f}. Row {test.index[open_]} "
+                    f"is the closest call, at {shap.predictions[open_]:.3f}. Bars add up from the average prediction to the row's own; "
+                    "whiskers are 95 % intervals."
                 ),
                 Figure(shap[certain].plot.waterfall(), f"Row {test.index[certain]}."),
                 Figure(shap[open_].plot.waterfall(), f"Row {test.index[open_]}."),
@@ -109,9 +109,9 @@ def main() -> None:
             "KernelSHAP beside LIME",
             [
                 (
-                    "The two ask different questions: Shapley values share out the distance from the average prediction; LIME fits "
-                    f"a linear model to a neighbourhood. The fit explains {np.mean(lime.score):.0%} of the variance there (R2, mean over rows), "
-                    f"and less than 10 % for {int((lime.score < 0.1).sum())} of the {len(test)} rows: read those with care."
+                    "The two ask different questions: Shapley values share out the distance from the average prediction; LIME fits a "
+                    f"linear model to a neighbourhood. There its fit explains {np.mean(lime.score):.0%} of the variance (R2, mean over "
+                    f"rows), and less than 10 % for {int((lime.score < 0.1).sum())} of the {len(test)} rows: read those with care."
                 ),
                 table.head(12),
             ],
