@@ -13,7 +13,19 @@ import numpy as np
 from whybox.explanations._escape import escape
 from whybox.explanations._svg import OTHERS, SIZE, Scale, bar, marker, strip
 from whybox.explanations._text import cost_line, method_line
-from whybox.explanations._view import Line, batch, decimals, is_additive, lines, output_label, row_labels, row_output, shortened, signed
+from whybox.explanations._view import (
+    Line,
+    batch,
+    decimals,
+    heading,
+    is_additive,
+    lines,
+    output_label,
+    row_labels,
+    row_output,
+    shortened,
+    signed,
+)
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -65,7 +77,7 @@ def fragment(e: Attribution, *, max_display: int) -> str:
         for j in shown:
             state = " open" if j == first else ""
             table = draw(whole.output(j), max_display, None)
-            parts.append(f"<details{state}><summary>{escape(output_label(whole, j))}</summary>{table}</details>")
+            parts.append(f"<details{state}><summary>{escape(heading(output_label(whole, j)))}</summary>{table}</details>")
         if whole.n_outputs > len(shown):
             parts.append(f"<p>{whole.n_outputs - len(shown)} more outputs: choose one with .output(name)</p>")
     else:
@@ -111,7 +123,7 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
     reach = _Z * np.array([line.error for line in steps])
     scale = Scale.around(np.concatenate([starts, ends, ends - reach, ends + reach, [base if additive else 0.0]]), 340.0)
     digits = decimals(*sizes)
-    title = f"row {row_labels(e)[0]}" + ("" if name is None else f" · {name}")
+    title = f"row {row_labels(e)[0]}" + ("" if name is None else f" · {heading(name)}")
     facts = [f"base value {base:.{digits}f}", f"prediction {prediction:.{digits}f}"]
     if e.score is not None:
         facts.append(f"R² of the local model {e.score[0]:.3f}")
@@ -148,7 +160,7 @@ def _summary(e: Attribution, max_display: int, name: str | None) -> str:
     rest = frame[max_display:]
     more = f"<p>{len(rest)} more features, together {rest['importance'].sum():.{digits}f}</p>" if len(rest) else ""
     mixed = e.target_index is not None and len(np.unique(e.target_index)) > 1
-    title = "" if name is None else f"<p>output: {escape('each row’s own' if mixed else name)}</p>"
+    title = "" if name is None else f"<p>{escape('the predicted output of each row' if mixed else heading(name))}</p>"
     return f"{title}<table>{''.join(table)}</table>{more}"
 
 

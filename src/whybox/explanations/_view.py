@@ -54,6 +54,11 @@ def row_output(e: Attribution, row: int) -> str | None:
     return None if e.output_names is None else e.output_names[0]
 
 
+def heading(name: str) -> str:
+    """A name of an output that reads as one in a sentence: a bare number is called an output."""
+    return f"output {name}" if name.removeprefix("-").replace(".", "", 1).isdigit() else name
+
+
 def row_outputs(e: Attribution) -> NDArray[np.object_]:
     """(n,) what ``row_output`` says of every row."""
     names = np.empty(len(e), dtype=object)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whybox.errors import InputError, MissingDependencyError, OptionError
 from whybox.explanations import Attribution
-from whybox.explanations._view import batch, one_output, row_output
+from whybox.explanations._view import batch, heading, one_output, row_output
 from whybox.typing import Floats
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def title_of(e: Attribution) -> str:
     if chosen is not None and len(np.unique(chosen)) > 1:
         return f"{e.method} · {e.target} output of each row"
     name = row_output(batch(e), 0) if len(e.base_values.shape) == 0 or len(e) else None
-    return e.method if name is None else f"{e.method} · {name}"
+    return e.method if name is None else f"{e.method} · {heading(name)}"
 
 
 def interval_note(e: Attribution) -> str:

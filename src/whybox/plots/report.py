@@ -16,7 +16,7 @@ from whybox.explanations import Attribution
 from whybox.explanations._escape import escape
 from whybox.explanations._save import atomic
 from whybox.explanations._text import cost_line
-from whybox.explanations._view import batch, cell, one_output, output_label, row_labels
+from whybox.explanations._view import batch, cell, heading, one_output, output_label, row_labels
 from whybox.plots.bar import bar
 from whybox.plots.beeswarm import beeswarm
 from whybox.plots.heatmap import heatmap
@@ -161,7 +161,7 @@ def explanation_report(path: str | PathLike[str], explanation: Attribution, *, t
         )
     sections = [Section("Overview", overview)]
     count = min(e.n_outputs, 6)
-    shown = [(e.output(j), output_label(e, j)) for j in range(count)] if e.multi_output else [(e, "")]
+    shown = [(e.output(j), heading(output_label(e, j))) for j in range(count)] if e.multi_output else [(e, "")]
     for one, name in shown:
         lead, rest = (f"{name}: which features matter", f"{name}: how they act") if name else ("Which features matter", "How they act")
         sections.append(Section(lead, [Figure(bar(one), "Mean absolute attribution over the rows.")]))
@@ -180,7 +180,7 @@ def explanation_report(path: str | PathLike[str], explanation: Attribution, *, t
 def _many(e: Attribution) -> list[Item]:
     one = one_output(e, "report")
     return [
-        Figure(beeswarm(one), "Every point is a row; right of the line a feature raises the output, left of it it lowers the output."),
+        Figure(beeswarm(one), "Every point is a row; right of the line a feature raises the output, left of it the feature lowers it."),
         Figure(heatmap(one), "Every column is a row; rows that are explained alike stand side by side, with the model's output above."),
     ]
 
