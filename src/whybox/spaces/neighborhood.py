@@ -128,6 +128,7 @@ class NeighborhoodBound:
     rows: MarginalBound
     points: Points
     draws: int = 1
+    members: None = None
 
     @property
     def n(self) -> int:
