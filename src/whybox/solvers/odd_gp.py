@@ -7,16 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import lapack
 
+from whybox.errors import InputError
 from whybox.solvers._pairs import Pairs, odd_part
 from whybox.solvers.least_squares import LinearFit, fit_linear, linear_error
-from whybox.solvers.odd_gp_fit import Prior, factorised, first_prior, improved, scaled
+from whybox.solvers.odd_gp_fit import Data, Prior, factorised, first_prior, improved, scaled
 from whybox.solvers.odd_gp_kernel import covariance, value_covariance, value_variance
 from whybox.typing import Bools, Estimate, Floats
 
+_MOST_FEATURES = 1000  # beyond, covariances leave the range of float64
 _STEPS = 3
 _FIT_PAIRS = 256  # hyper-parameters are fitted to the first pairs alone; the values see all of them
-_FEW = 2.0  # pairs a feature below which relevances are not fitted
+_FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 _REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
+_EVEN = 8.0  # pairs a feature below which the even part is looked at
+_WIDEN = 2.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
 _LINEAR = 1e-7  # residual of least squares, relative to the game, below which the game counts as linear
 
 
@@ -25,8 +29,8 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
 
     In z = 2 code - 1 a game is a sum of interactions c_T prod_{i in T} z_i, of which Shapley values see the odd orders. The prior makes
     them independent, with variance s^2 prod_{i in T} q_i: sparse features and low orders come first, but no order is excluded. Least
-    squares is the special case of first order alone. The relevances q are fitted for each right-hand side by marginal likelihood, from its own
-    pairs: it does not depend on the other right-hand sides. Games that least squares explains to the last digits are left to it.
+    squares is the special case of first order alone. The relevances q are fitted by marginal likelihood for each right-hand side,
+    from its own pairs alone: no right-hand side depends on the others. Games that least squares explains to the last digits are left to it.
 
     Args:
         codes: (m, d) coalitions, row 2i + 1 the complement of row 2i.
@@ -40,7 +44,7 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
 
     Raises:
         ShapeError: the arrays do not belong together.
-        InputError: the coalitions are not complementary pairs.
+        InputError: the coalitions are not complementary pairs, or there are more than 1,000 features.
         BudgetError: there are no coalitions.
 
     References:
@@ -59,14 +63,18 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
     r, d = len(pairs.total), codes.shape[1]
     if d == 1:
         return Estimate(values=pairs.total[:, None].copy(), std_error=np.zeros((r, 1)), method="odd GP")
+    if d > _MOST_FEATURES:
+        raise InputError(f"the odd GP takes at most {_MOST_FEATURES} features, got {d}; use least squares")
     fit = fit_linear(pairs)
     values, error = fit.values.copy(), linear_error(pairs, fit)
     linear = _linear(pairs, fit)
     sure = linear & (fit.dof >= min(3, d))
     design = Design.of(pairs.z)
+    # as many pairs as free values: least squares passes through all of them, like a permutation, and is exact where the game is linear
+    keep = linear | (fit.dof == 0 and len(pairs.z) == d - 1)
     for i in np.flatnonzero(~sure).tolist():
-        mean, error[i] = design.posterior(pairs.g[i], float(pairs.total[i]), fit.values[i])
-        if not linear[i]:
+        mean, error[i] = design.posterior(pairs.g[i], pairs.even[i], float(pairs.total[i]), fit.values[i])
+        if not keep[i]:
             values[i] = mean
     return Estimate(values=values, std_error=error, method="odd GP", info={"pairs": len(pairs.z), "linear": int(linear.sum())})
 
@@ -93,29 +101,29 @@ class Design:
         """The design of pairs z (n, d)."""
         return Design(points=np.concatenate([z, np.ones((1, z.shape[1]))]))
 
-    def posterior(self, g: Floats, total: float, guess: Floats) -> tuple[Floats, Floats]:
-        """Shapley values and standard errors, (d,) each, of one game: g (n,) and total, from a guess of the values (d,)."""
+    def posterior(self, g: Floats, even: Floats, total: float, guess: Floats) -> tuple[Floats, Floats]:
+        """Shapley values and standard errors, (d,) each, of one game: g (n,), even (n + 1,) and total, from a guess of the values (d,)."""
         n, d = len(g), self.points.shape[1]
-        y = np.append(g, 0.5 * total)
-        scale = float(np.abs(y).max())
-        y = y / scale
-        prior = first_prior(self.points, y, scaled(guess))
+        odd = np.append(g, 0.5 * total)
+        scale = float(np.abs(odd).max())
+        data = Data(points=self.points, odd=odd / scale, even=(even - even.mean()) / scale if n < _EVEN * d else None)
+        prior = first_prior(data, scaled(guess))
         if n < _REFINED * d:
-            prior = first_prior(self.points, y, scaled(self._values(y, prior)[0]))
+            prior = first_prior(data, scaled(self._values(data.odd, prior)[0]))
         if n >= _FEW * d:
-            index = np.append(np.arange(min(n, _FIT_PAIRS)), n)
-            prior = improved(self.points[index], y[index], prior, _STEPS)
-        phi, variance = self._values(y, prior)
-        phi = phi + (2.0 * y[-1] - phi.sum()) / d
-        return phi * scale, np.sqrt(variance) * scale
+            prior = improved(data.first(_FIT_PAIRS), prior, _STEPS)
+        phi, variance = self._values(data.odd, prior)
+        phi = phi + (2.0 * data.odd[-1] - phi.sum()) / d
+        return phi * scale, np.sqrt(variance * (1.0 + _WIDEN * d / n)) * scale
 
     def _values(self, y: Floats, prior: Prior) -> tuple[Floats, Floats]:
         """Posterior mean and variance of the Shapley values, (d,) each."""
         noise = prior.noise
-        factor = factorised(covariance(self.points, prior.q), noise)
-        while factor is None:  # rounding: more noise makes any covariance definite
+        factor = None
+        while factor is None:  # rounding may make a covariance indefinite; more noise never does
+            k = covariance(self.points, prior.q)
+            factor = factorised(k, float(k[0, 0]), noise)
             noise *= 10.0
-            factor = factorised(covariance(self.points, prior.q), noise)
         cross = value_covariance(self.points, prior.q)
         half = lapack.dtrtrs(factor, np.column_stack([y, cross.T]), lower=1)[0]
         white, cross_white = half[:, 0], half[:, 1:]
