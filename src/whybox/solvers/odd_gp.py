@@ -16,7 +16,7 @@ from whybox.typing import Bools, Estimate, Floats
 
 _MOST_FEATURES = 1000  # beyond, covariances leave the range of float64
 _STEPS = 3
-_FIT_PAIRS = 256  # hyper-parameters are fitted to the first pairs alone; the values see all of them
+_FIT_PAIRS = 192  # hyper-parameters are fitted to the first pairs alone; the values see all of them
 _FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 _REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
 _EVEN = 8.0  # pairs a feature below which the even part is looked at
@@ -109,7 +109,7 @@ class Design:
         data = Data(points=self.points, odd=odd / scale, even=(even - even.mean()) / scale if n < _EVEN * d else None)
         prior = first_prior(data, scaled(guess))
         if n < _REFINED * d:
-            prior = first_prior(data, scaled(self._values(data.odd, prior)[0]))
+            prior = first_prior(data, scaled(self._values(data.odd, prior)[0]), (prior.noise,))
         if n >= _FEW * d:
             prior = improved(data.first(_FIT_PAIRS), prior, _STEPS)
         phi, variance = self._values(data.odd, prior)

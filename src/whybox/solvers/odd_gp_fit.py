@@ -85,15 +85,15 @@ def factorised(k: Floats, level: float, noise: float) -> Floats | None:
     return None if failed else np.asarray(factor)
 
 
-def first_prior(data: Data, relevance: Floats) -> Prior:
-    """The strength and noise of the grid under which the first pairs are most likely, for relevances (d,) whose largest is 1."""
+def first_prior(data: Data, relevance: Floats, noises: tuple[float, ...] = _NOISES) -> Prior:
+    """The strength and noise under which the first pairs are most likely, for relevances (d,) whose largest is 1."""
     seen = data.first(_GRID_PAIRS)
     best, found = -np.inf, Prior(q=_STRENGTHS[1] * relevance, noise=_NOISES[-1])
     for strength in _STRENGTHS:
         odd, even = covariances(seen.points, strength * relevance)
         level = float(odd[0, 0])
         even += _CONSTANT * level
-        for noise in _NOISES:
+        for noise in noises:
             score = _log_likelihood(seen, odd, even, level, noise)
             if score > best:
                 best, found = score, Prior(q=strength * relevance, noise=noise)
@@ -137,15 +137,17 @@ def improved(data: Data, prior: Prior, steps: int) -> Prior:
             factor = factorised(k + (_CONSTANT * level if k is even else 0.0), level, noise)
             if factor is None:
                 return Prior(q=q, noise=noise)
-            inverse = lapack.dpotri(factor, lower=1)[0]
-            inverse = inverse + np.tril(inverse, -1).T
-            alpha = inverse @ y
+            alpha = lapack.dpotrs(factor, y, lower=1)[0]
+            inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]  # lower triangle, zeros above
+            diagonal = np.diag(inverse).copy()
+            inverse *= 2.0
+            np.fill_diagonal(inverse, diagonal)  # now sum(inverse * m) is tr(A^-1 m) for every symmetric m
             moved = points * alpha[:, None]
             # dA / dq_i = (slope z_i z_i' - q_i k) / (1 - q_i^2)
             shown += weight * ((moved * (slope @ moved)).sum(axis=0) - q * float(alpha @ k @ alpha))
             expected += weight * ((points * ((inverse * slope) @ points)).sum(axis=0) - q * float((inverse * k).sum()))
             noise_shown += weight * float(alpha[:n] @ alpha[:n])
-            noise_expected += weight * float(np.trace(inverse[:n, :n]))
+            noise_expected += weight * float(diagonal[:n].sum())
             square += weight * float(y @ alpha)
             count += weight * len(y)
         s2 = max(square / count, _TINY)
