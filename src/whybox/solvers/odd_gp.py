@@ -20,7 +20,7 @@ _FIT_PAIRS = 192  # hyper-parameters are fitted to the first pairs alone; the va
 _FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 _REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
 _EVEN = 8.0  # pairs a feature below which the even part is looked at
-_WIDEN = 2.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
+_WIDEN = 3.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
 _LINEAR = 1e-7  # residual of least squares, relative to the game, below which the game counts as linear
 
 
@@ -114,7 +114,7 @@ class Design:
             prior = improved(data.first(_FIT_PAIRS), prior, _STEPS)
         phi, variance = self._values(data.odd, prior)
         phi = phi + (2.0 * data.odd[-1] - phi.sum()) / d
-        return phi * scale, np.sqrt(variance * (1.0 + _WIDEN * d / n)) * scale
+        return phi * scale, np.sqrt(variance * prior.spread * (1.0 + _WIDEN * d / n)) * scale
 
     def _values(self, y: Floats, prior: Prior) -> tuple[Floats, Floats]:
         """Posterior mean and variance of the Shapley values, (d,) each."""
