@@ -20,7 +20,7 @@ _FIT_PAIRS = 192  # hyper-parameters are fitted to the first pairs alone; the va
 _FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 _REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
 _EVEN = 8.0  # pairs a feature below which the even part is looked at
-_WIDEN = 3.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
+_WIDEN = 4.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
 _LINEAR = 1e-7  # residual of least squares, relative to the game, below which the game counts as linear
 
 
@@ -67,11 +67,13 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
         raise InputError(f"the odd GP takes at most {_MOST_FEATURES} features, got {d}; use least squares")
     fit = fit_linear(pairs)
     values, error = fit.values.copy(), linear_error(pairs, fit)
-    linear = _linear(pairs, fit)
-    sure = linear & (fit.dof >= min(3, d))
+    constant = np.maximum(np.abs(pairs.g).max(axis=1), np.abs(pairs.total)) <= pairs.grain
+    linear = constant | _linear(pairs, fit)
+    complete = len(pairs.z) == 2 ** (d - 1) - 1  # all coalitions: least squares is exact
+    sure = constant | complete | (linear & (fit.dof >= 3))
     design = Design.of(pairs.z)
     # as many pairs as free values: least squares passes through all of them, like a permutation, and is exact where the game is linear
-    keep = linear | (fit.dof == 0 and len(pairs.z) == d - 1)
+    keep = sure | linear | (fit.dof == 0 and len(pairs.z) == d - 1)
     for i in np.flatnonzero(~sure).tolist():
         mean, error[i] = design.posterior(pairs.g[i], pairs.even[i], float(pairs.total[i]), fit.values[i])
         if not keep[i]:
@@ -83,7 +85,7 @@ def _linear(pairs: Pairs, fit: LinearFit) -> np.ndarray[tuple[int], np.dtype[np.
     """Which games least squares explains, as far as their digits tell."""
     scale = np.maximum(np.abs(pairs.g).max(axis=1), np.abs(pairs.total))
     left = np.abs(fit.residual).max(axis=1)
-    return np.asarray((scale <= pairs.grain) | ((fit.dof > 0) & (left <= _LINEAR * scale + pairs.grain)))
+    return np.asarray((fit.dof > 0) & (left <= _LINEAR * scale + pairs.grain))
 
 
 @dataclass(frozen=True)
