@@ -71,6 +71,9 @@ def moments(z: NDArray[Any], w: Floats, y: Floats) -> Moments:
         zz += heavy @ zc
         zy += heavy @ yc
         yy += np.add.reduce(w[:, s, None] * yc**2, axis=1)
+    constant = np.asarray((z == z[:, :1]).all(axis=1))  # exactly, where rounding of the mean would leave a trace
+    zz[constant[:, :, None] | constant[:, None, :]] = 0.0
+    zy[constant] = 0.0
     return Moments(total, mean_z, mean_y, zz, zy, yy)
 
 
