@@ -115,7 +115,8 @@ def run(name: str, options: argparse.Namespace) -> None:
         if seed == 0:
             leaves = sum(half.ensemble.n_leaves for pair in bound.games for half in pair)
             print(
-                f"\n## {game.name}: R2 {surrogate.r2[0]:.4f}, agreement {bound.spectra[0].agreement:.2f}, fit {surrogate.fit_seconds:.1f} s, bind {time.process_time() - began:.2f} s, "
+                f"\n## {game.name}: R2 {surrogate.r2[0]:.4f}, agreement {bound.spectra[0].agreement:.2f}, "
+                f"fit {surrogate.fit_seconds:.1f} s, bind {time.process_time() - began:.2f} s, "
                 f"{leaves} leaves, {len(bound.spectra[0].triples)} triples; {options.fit} queries = {charged} of the coalitions of each of "
                 f"{options.share} rows"
             )

@@ -204,7 +204,7 @@ def test_spectrum_finds_the_interaction_that_exists():
     assert found.main.argmax() == 0
     assert found.main_left[0] < 0.1 * found.main[0]
     assert found.trusted
-    assert found.agreement > 0.9
+    assert found.agreement > 0.8
     alone = [
         TreeGame.of(ensembles(HistGradientBoostingRegressor(max_depth=4).fit(x, rng.normal(size=len(x))))[0], x[:50]) for _ in range(2)
     ]
