@@ -162,12 +162,11 @@ def main() -> None:
         )
     head = ["model", "queries a row", "method", f"top-{TOP} Jaccard, median row (quartiles)", "mean row", "error", "coverage", "R2"]
     head += [f"model rows for {settings.rows} rows", "CPU seconds"]
-    text = (
-        table(head, lines)
-        + "\n\n"
-        + conditions(("whybox", "lime", "numpy", "scikit-learn"), "python benchmarks/lime_stability.py " + " ".join(sys.argv[1:]))
+    command = "python benchmarks/lime_stability.py " + " ".join(sys.argv[1:])
+    text = table(head, lines) + "\n\n" + conditions(("whybox", "lime", "numpy", "scikit-learn"), command)
+    text += (
+        f" Seeds 0 to {settings.seeds - 1}, {settings.rows} rows. A row alone: all rows in one call, with the samples one row would have."
     )
-    text += f' Seeds 0 to {settings.seeds - 1}, {settings.rows} rows. A call of "a row alone" explains all rows with the samples that one row would have.'
     save("lime_stability", text, {"results": results, "rows": settings.rows, "seeds": settings.seeds}, settings.out)
 
 
