@@ -292,6 +292,28 @@ def test_process_has_less_error_than_least_squares_on_third_order(d: int, share:
     assert np.median(gp) < share * np.median(ls)
 
 
+def test_few_strong_triples_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First order, and four products of three features that are otherwise weak: the product prior alone cannot say so."""
+    d, rng = 20, np.random.default_rng(0)
+    triples = np.array([[0, 1, 2], [3, 8, 9], [5, 6, 19], [4, 11, 17]])
+    codes = draw(d, 400)
+
+    def game(z: Bools) -> Floats:
+        signs = np.where(z, 1.0, -1.0)
+        out: Floats = (signs @ weights + signs[:, triples].prod(axis=2).sum(axis=1))[None]
+        return out
+
+    weights = np.where(np.arange(d) > 11, rng.normal(size=d), 0.0)
+    ends = np.array([np.zeros(d, dtype=bool), np.ones(d, dtype=bool)])
+    truth = 2.0 * weights + (2.0 / 3.0) * np.bincount(triples.ravel(), minlength=d)
+    with_triples = solve_odd_gp(codes, game(codes), game(ends[:1])[0], game(ends[1:])[0])
+    monkeypatch.setattr("whybox.solvers.odd_gp._TRIPLES", np.inf)
+    without = solve_odd_gp(codes, game(codes), game(ends[:1])[0], game(ends[1:])[0])
+    error, other = (np.abs(found.values[0] - truth).max() for found in (with_triples, without))
+    assert error < 0.03
+    assert error < 0.25 * other
+
+
 def test_standard_errors_cover() -> None:
     """95 % intervals hold the exact value 90 to 99.5 % of the time, over games, draws and features."""
     for solver, budgets in ((solve_least_squares, (50, 100)), (solve_odd_gp, (20, 30, 50, 100))):
@@ -321,7 +343,7 @@ def test_arrays_that_do_not_belong_together_are_refused(solver: Solver) -> None:
     codes = permutations(4, 2, np.random.default_rng(0))
     v, end = np.zeros((3, 6)), np.zeros(3)
     with pytest.raises(ShapeError, match="codes"):
-        solver(codes.astype(float), v, end, end)  # type: ignore[arg-type]  # the error under test
+        solver(codes.astype(float), v, end, end)
     with pytest.raises(ShapeError, match="expected v"):
         solver(codes, v[:, :5], end, end)
     with pytest.raises(ShapeError, match="expected v"):

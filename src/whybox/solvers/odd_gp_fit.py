@@ -62,11 +62,13 @@ class Prior:
         q: (d,) relevances; an interaction T has variance prod_{i in T} q_i.
         noise: variance of what the process does not explain, over the variance of the odd part at a point.
         spread: mean square of the errors of predicting each pair from the others, over what the process expects of it; 1.0 if not tried.
+        scale: of the process, s^2; 1.0 if not tried.
     """
 
     q: Floats
     noise: float
     spread: float = 1.0
+    scale: float = 1.0
 
 
 def scaled(guess: Floats) -> Floats:
@@ -128,7 +130,7 @@ def improved(data: Data, prior: Prior, steps: int) -> Prior:
     half of alpha' (dA / dq_i) alpha / s2 - tr(A^-1 dA / dq_i). Both terms are positive, and q_i is multiplied by their ratio, each with a
     prior's weight added. The noise moves alike. A step that rounding makes impossible ends the improvement.
     """
-    q, noise, spread = prior.q, prior.noise, prior.spread
+    q, noise, spread, s2 = prior.q, prior.noise, prior.spread, prior.scale
     points, n = data.points, len(data.odd) - 1
     for _ in range(steps):
         odd, even = covariances(points, q)
@@ -138,7 +140,7 @@ def improved(data: Data, prior: Prior, steps: int) -> Prior:
         for (k, y, weight), slope in zip(_parts(data, odd, even), (even, odd), strict=False):
             factor = factorised(k + (_CONSTANT * level if k is even else 0.0), level, noise)
             if factor is None:
-                return Prior(q=q, noise=noise, spread=spread)
+                return Prior(q=q, noise=noise, spread=spread, scale=s2)
             alpha = lapack.dpotrs(factor, y, lower=1)[0]
             inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]  # lower triangle, zeros above
             diagonal = np.diag(inverse).copy()
@@ -161,4 +163,4 @@ def improved(data: Data, prior: Prior, steps: int) -> Prior:
         rest = noise * level
         rest *= (noise_shown / s2 * rest + _EVIDENCE) / (noise_expected * rest + _EVIDENCE)
         noise = float(np.clip(rest / variance(q), _LEAST_NOISE, _MOST_NOISE))
-    return Prior(q=q, noise=noise, spread=spread)
+    return Prior(q=q, noise=noise, spread=spread, scale=s2)
