@@ -34,8 +34,8 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
     In z = 2 code - 1 a game is a sum of interactions c_T prod_{i in T} z_i, of which Shapley values see the odd orders. The prior makes
     them independent, with variance s^2 prod_{i in T} q_i: sparse features and low orders come first, but no order is excluded. Least
     squares is the special case of first order alone. The relevances q are fitted by marginal likelihood for each right-hand side,
-    from its own pairs alone: no right-hand side depends on the others. Where pairs
-    are many, third-order interactions that stand out get a variance of their own. Games that least squares explains to the last digits are left to it.
+    from its own pairs alone: no right-hand side depends on the others. Where pairs are many, third-order interactions that stand out get a
+    variance of their own. Games that least squares explains to the last digits are left to it.
 
     Args:
         codes: (m, d) coalitions, row 2i + 1 the complement of row 2i.
