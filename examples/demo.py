@@ -131,8 +131,8 @@ def main() -> None:
                     "lie within the interval of their difference."
                 ),
                 (
-                    f"The surrogate learnt from {learnt.n_queries:,} model rows and predicts held-out ones with R2 {learnt.r2[0]:.3f}; it "
-                    f"is only used where a row's own coalitions bear it out. {cost(shap)}"
+                    f"The surrogate learnt from {learnt.n_queries:,} model rows and predicts held-out ones with R2 {learnt.r2[0]:.3f}; "
+                    f"the values come from: {shap.estimator}. {cost(shap)}"
                 ),
             ],
         ),
