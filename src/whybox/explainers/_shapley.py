@@ -161,7 +161,7 @@ def _solve_mirrored(
     methods: dict[str, int],
 ) -> tuple[Floats, Floats]:
     """Solve every row and output: v (n, q, m). Where two outputs add up to a constant (the two probabilities), one is solved for both."""
-    n, q, m = v.shape
+    n, q = v.shape[:2]
     d = codes.shape[1]
     mirrored = np.zeros(n, dtype=bool)
     if q == 2:

@@ -174,13 +174,15 @@ class MarginalBound:
     def keys(self, ask: Ask) -> NDArray[np.uint64] | None:
         """A row's key is the sum of its cells' hashes, so the keys of all rows are two small products, and no row is composed."""
         ours, theirs = cell_hashes(self._cells[0][ask.instances]), self._background_hashes
-        mask = ask.codes.astype(np.uint64)
-        n, m, b = len(ask.instances), len(mask), self.draws
+        n, m, b = len(ask.instances), len(ask.codes), self.draws
         keys = np.empty((n, m, b, 2), dtype=np.uint64)
-        for half in (0, 1):
-            kept = ours[:, :, half] @ mask.T
-            filled = (1 - mask) @ theirs[:, :, half].T
-            np.add(kept[:, :, None], filled[None], out=keys[..., half])
+        step = max(_TABLE_BYTES // (8 * self.columns.d), 1)  # a mask of integers is eight times the codes
+        for start in range(0, m, step):
+            mask = ask.codes[start : start + step].astype(np.uint64)
+            for half in (0, 1):
+                kept = ours[:, :, half] @ mask.T
+                filled = (1 - mask) @ theirs[:, :, half].T
+                np.add(kept[:, :, None], filled[None], out=keys[:, start : start + step, :, half])
         return keys.reshape(-1, 2)
 
     def fold(self, ask: Ask, outputs: Floats) -> Floats:
