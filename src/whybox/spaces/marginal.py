@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_frame
+from whybox._arrays import cell_hashes, concat_rows, is_frame
 from whybox.errors import InputError, OutputValueError, ShapeError
-from whybox.spaces._columns import Columns, cell_hashes
+from whybox.spaces._columns import Columns
 from whybox.spaces._ingest import as_rows, join
 from whybox.typing import Ask, Floats, Ints, Model, Rows
 
