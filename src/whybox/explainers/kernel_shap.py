@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from whybox._random import generator
@@ -18,6 +19,7 @@ from whybox.samplers import coalitions
 from whybox.solvers.choose import choose_estimator
 from whybox.solvers.least_squares import solve_least_squares
 from whybox.solvers.odd_gp import solve_odd_gp
+from whybox.solvers.sparse import check_keep, solve_sparse
 from whybox.typing import Space, Target
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class KernelSHAP:
         estimator: "auto" (default), "odd GP" or "least squares".
         sampling: "auto" (default), "leverage", "kernel" or "chain", see :func:`whybox.samplers.coalitions`.
         link: "identity" (default), or "logit" to explain probabilities in log-odds.
+        l1_reg: None (default) estimates every feature. A number of features, "aic" or "bic" selects features by the lasso, as shap does by
+            default, and sets the others to 0; their standard errors are then NaN.
         engine: how the model is called.
         surrogate: what :meth:`fit` has learnt; None (default): nothing.
 
@@ -66,6 +70,7 @@ class KernelSHAP:
     estimator: Literal["auto", "odd GP", "least squares"] = "auto"
     sampling: Literal["auto", "leverage", "kernel", "chain"] = "auto"
     link: Literal["identity", "logit"] = "identity"
+    l1_reg: int | Literal["aic", "bic"] | None = None
     engine: Engine = Engine()
     surrogate: FittedSurrogate | None = field(default=None, repr=False)
 
@@ -76,6 +81,10 @@ class KernelSHAP:
             raise OptionError(f'estimator: expected "auto" or one of {list(ESTIMATORS)}, got {self.estimator!r}')
         if self.sampling not in SAMPLINGS:
             raise OptionError(f"sampling: expected one of {list(SAMPLINGS)}, got {self.sampling!r}")
+        if self.l1_reg is not None:
+            check_keep(self.l1_reg)
+            if self.estimator == "odd GP" or self.surrogate is not None:
+                raise OptionError("l1_reg: selects features for least squares; leave estimator and surrogate out, or l1_reg")
         if self.surrogate is not None and (self.link != "identity" or self.estimator != "auto"):
             raise OptionError('surrogate: works with link="identity" and estimator="auto" only; the surrogate brings its own estimator')
 
@@ -159,6 +168,7 @@ class KernelSHAP:
             "estimator": self.estimator,
             "sampling": self.sampling,
             "link": self.link,
+            "l1_reg": self.l1_reg,
             "budget": repr(budget),
             "tol": tol,
             "surrogate": learnt,
@@ -189,4 +199,6 @@ class KernelSHAP:
         learnt = self.surrogate is not None and self.surrogate.trusted
         scheme = self.sampling if self.sampling != "auto" else "leverage" if learnt else chosen.scheme
         solve = chosen.solve if self.estimator == "auto" else ESTIMATORS[self.estimator]
+        if self.l1_reg is not None:
+            solve = partial(solve_sparse, keep=self.l1_reg)
         return Plan(coalitions(d, m, rng, scheme=scheme), solve)
