@@ -91,4 +91,4 @@ def _select(design: Floats, y: Floats, keep: int | str) -> Ints:
 def _noise(design: Floats, y: Floats) -> float:
     residual: Floats = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     free = max(len(y) - design.shape[1], 1)
-    return max(float(residual @ residual) / free, float(np.finfo(np.float64).tiny))
+    return float(max(residual @ residual / free, np.finfo(np.float64).tiny))
