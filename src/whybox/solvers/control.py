@@ -43,7 +43,7 @@ def n_folds(m: int) -> int:
 
 def n_free(m: int) -> int:
     """Free points for m queried points, shared by the folds: so many that their own error is small beside that of the queries."""
-    return min(max(24 * m, 20_000), 120_000)
+    return min(max(24 * m, 48_000), 120_000)
 
 
 def fit_surrogate(points: Floats, y: Floats, free: Floats, *, bounded: bool) -> Surrogate:
