@@ -42,7 +42,9 @@ def make_model(name: str) -> Any:
 
         torch.manual_seed(0)
         torch.set_num_threads(1)
-        net = torch.nn.Sequential(torch.nn.Linear(D, 128), torch.nn.ReLU(), torch.nn.Linear(128, 128), torch.nn.ReLU(), torch.nn.Linear(128, 1))
+        net = torch.nn.Sequential(
+            torch.nn.Linear(D, 128), torch.nn.ReLU(), torch.nn.Linear(128, 128), torch.nn.ReLU(), torch.nn.Linear(128, 1)
+        )
 
         def predict(rows: np.ndarray) -> np.ndarray:
             with torch.no_grad():
@@ -119,7 +121,9 @@ def _captum(library: str, model: Any, background: np.ndarray, x: np.ndarray, bat
 
 def best_batch(model: Any, background: np.ndarray, x: np.ndarray) -> tuple[int, float]:
     """The batch with the fewest CPU seconds a row, and those seconds."""
-    pool = np.where(np.random.default_rng(1).random((1 << 16, D)) < 0.5, x[np.arange(1 << 16) % len(x)], background[np.arange(1 << 16) % BACKGROUND])
+    pool = np.where(
+        np.random.default_rng(1).random((1 << 16, D)) < 0.5, x[np.arange(1 << 16) % len(x)], background[np.arange(1 << 16) % BACKGROUND]
+    )
     best = (1, np.inf)
     for size in (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536):
         for _ in range(2):
@@ -195,13 +199,26 @@ def main() -> None:
                 f"{good[0]['model_rows']:.0f}",
             ]
         )
-    head = ["model", "library", "rows a CPU second", "CPU over the model's own in its best batch", "peak memory above the process, MB", "model rows a row"]
+    head = [
+        "model",
+        "library",
+        "rows a CPU second",
+        "CPU over the model's own in its best batch",
+        "peak memory above the process, MB",
+        "model rows a row",
+    ]
     text = table(head, lines)
     memory = {n: in_fresh_process(sys.argv[0], ["--one", "whybox", "linear", str(n)]) for n in options.memory_rows}
     if memory:
-        text += "\n\n" + table(["rows explained", "whybox: peak memory above the process, MB"], [[str(n), f"{run['memory']:.0f}"] for n, run in memory.items()])
+        text += "\n\n" + table(
+            ["rows explained", "whybox: peak memory above the process, MB"], [[str(n), f"{run['memory']:.0f}"] for n, run in memory.items()]
+        )
     packages = ("whybox", "shap", "shapiq", "captum", "fastshap", "lime", "numpy", "scikit-learn", "torch")
-    text += "\n\n" + conditions(packages, "python benchmarks/tabular_speed.py " + " ".join(sys.argv[1:])) + " Median (least to most) of the repetitions."
+    text += (
+        "\n\n"
+        + conditions(packages, "python benchmarks/tabular_speed.py " + " ".join(sys.argv[1:]))
+        + " Median (least to most) of the repetitions."
+    )
     save("tabular_speed", text, {"results": results, "memory": memory}, options.out)
 
 
