@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "whybox"
 # A room may import rooms of earlier lines, and itself. Rooms of one line are siblings: they do not import one another.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "typing"),
+    ("_cells",),
     ("_arrays", "_random"),
     ("explanations", "datasets"),
     ("models", "llms", "spaces", "engine"),

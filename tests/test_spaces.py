@@ -356,3 +356,54 @@ def test_digest_tells_content_apart():
     assert spaces[0].bind(x.copy(), MODEL).digest() == digests[0]
     one, other = (pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": values}) for values in (["x", "y"], ["x", "z"]))
     assert Marginal(one).bind(one, MODEL).digest() != Marginal(one).bind(other, MODEL).digest()
+
+
+CELLS = [1, 1.0, True, "1", np.int64(1), np.float32(1), 0, 0.0, -0.0, False, None, np.nan, pd.NA, pd.NaT, (1,), (True,), [1], [1.0]]
+LONG = [np.zeros(2000), np.concatenate([np.zeros(1999), [1.0]]), {"a": 1}, {"a": True}]  # their repr is shortened, or they are ==
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_objects_are_the_same_only_if_type_and_content_are(as_frame):
+    cells = np.empty((len(CELLS + LONG), 1), dtype=object)
+    cells[:, 0] = CELLS + LONG
+    x = pd.DataFrame({"o": cells[:, 0]}) if as_frame else cells
+    keys = Marginal(x).bind(x, MODEL).row_keys()
+    assert len({tuple(key) for key in keys}) == len(cells)
+    again = [np.zeros(2000) if isinstance(cell, np.ndarray) and not cell.any() else cell for cell in cells[:, 0]]
+    cells[:, 0] = again
+    x = pd.DataFrame({"o": pd.concat([x["o"], pd.Series(again)], ignore_index=True)}) if as_frame else np.concatenate([x, cells])
+    keys = Marginal(x).bind(x, MODEL).row_keys()
+    assert np.array_equal(keys[: len(again)], keys[len(again) :])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "Float64", "complex128"])
+def test_signed_zeros_of_a_frame_are_two_values(dtype):
+    x = pd.DataFrame({"a": np.array([0.0, -0.0, 1.0]).astype(dtype.lower())}).astype(dtype)
+    keys = Marginal(x).bind(x, MODEL).row_keys()
+    assert len({tuple(key) for key in keys}) == 3
+
+
+def test_rows_that_are_equal_but_not_the_same_are_each_explained():
+    kinds = {"int": 1.0, "bool": 2.0, "float": 3.0, "NoneType": 4.0}
+    x = pd.DataFrame({"o": pd.Series([1, True, 1.0, None, np.nan], dtype=object)})
+    e = ExactSHAP(lambda rows: rows["o"].map(lambda value: kinds[type(value).__name__]), x).explain(x)
+    assert e.predictions.tolist() == [1.0, 2.0, 3.0, 4.0, 3.0]
+
+
+def test_objects_whose_content_cannot_be_read_leave_no_checkpoint(tmp_path):
+    x = pd.DataFrame({"o": pd.Series([lambda: 1, lambda: 2], dtype=object)})
+
+    def model(rows):
+        return rows["o"].map(lambda value: value()).to_numpy(float)
+
+    assert ExactSHAP(model, x).explain(x).predictions.tolist() == [1.0, 2.0]
+    with pytest.raises(InputError, match="content cannot be read"):
+        ExactSHAP(model, x).explain(x, checkpoint=tmp_path / "log")
+
+
+def test_a_summary_scales_by_what_is_there():
+    days = pd.Series(pd.to_datetime(["2024-01-01", "2024-01-02", "2024-06-01", "2024-06-02", None, None]))
+    space = summarize(pd.DataFrame({"day": days}), 3)
+    assert sorted(space.weights) == [1 / 3] * 3
+    space = summarize(np.array([[0.0], [0.1], [np.inf], [np.inf], [-np.inf], [9.0], [9.1], [9.2]]), 4)
+    assert sorted(space.weights) == [1 / 8, 2 / 8, 2 / 8, 3 / 8]

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from whybox._cells import cell_texts
 from whybox.errors import InputError
 from whybox.typing import Array, Rows
 
@@ -239,12 +240,16 @@ def row_digests(rows: Rows) -> NDArray[np.uint64]:
     """(n, 2) 128-bit digests of rows by content, the same in every process; equal for identical rows of one dtype.
 
     Args:
-        rows: array, DataFrame, or sequence of texts or other objects with a telling ``repr``.
+        rows: array, DataFrame, or sequence of texts or other objects.
+
+    Raises:
+        InputError: an object can be told apart by its address only.
     """
     if is_frame(rows):
         pandas = sys.modules["pandas"]
         keys = ("0123456789abcdef", "fedcba9876543210")
-        halves = [pandas.util.hash_pandas_object(rows, index=False, hash_key=key, categorize=True).to_numpy() for key in keys]
+        told = _told(rows)
+        halves = [pandas.util.hash_pandas_object(told, index=False, hash_key=key, categorize=True).to_numpy() for key in keys]
         kinds = _text_digest(repr([(str(name), str(dtype)) for name, dtype in rows.dtypes.items()]))
         return np.stack(halves, axis=1).astype(np.uint64) ^ kinds
     if is_array(rows):
@@ -253,7 +258,19 @@ def row_digests(rows: Rows) -> NDArray[np.uint64]:
             cells = value_bits(host).reshape(len(host), -1)
             return np.asarray(cell_hashes(cells).sum(axis=1, dtype=np.uint64)) ^ _text_digest(repr((host.dtype.str, host.shape[1:])))
         rows = host.tolist()
-    return np.stack([_text_digest(repr(row)) for row in rows])
+    return np.stack([_text_digest(text) for text in cell_texts(rows, lasting=True)])
+
+
+def _told(frame: Any) -> Any:
+    """A frame with the objects in it as texts, because pandas hashes 1, 1.0 and True, and 1 and "1" in one column, alike."""
+    from pandas.api import types
+
+    told = {}
+    for j, dtype in enumerate(frame.dtypes):
+        column = frame.iloc[:, j]
+        objects = types.is_object_dtype(dtype) or (hasattr(dtype, "categories") and types.is_object_dtype(dtype.categories.dtype))
+        told[j] = cell_texts(column, lasting=True) if objects else column
+    return sys.modules["pandas"].DataFrame(told, index=frame.index)
 
 
 def _text_digest(text: str) -> NDArray[np.uint64]:

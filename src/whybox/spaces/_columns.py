@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_numpy, namespace, promote, to_numpy, value_bits
+from whybox._arrays import concat_rows, is_numpy, namespace, promote, row_digests, to_numpy, value_bits
+from whybox._cells import cell_texts
 from whybox.typing import Array, Bools, Ints, Rows
 
 
@@ -44,13 +45,27 @@ class Columns(Protocol):
         """Identifies the content, for checkpoints."""
 
 
-def _levels(values: Any) -> NDArray[np.uint64]:
-    """One column's values as integers; objects are equal only if their types are (1, 1.0 and True are three levels)."""
+def cell_codes(values: Any) -> NDArray[np.uint64]:
+    """(n,) integers, equal exactly for identical values of one column: bits of floats (0.0 is not -0.0), type and content of objects.
+
+    Args:
+        values: (n,) NumPy array or array of pandas.
+    """
     import pandas as pd
 
-    if values.dtype == object:
-        values = np.array([f"{type(value).__qualname__} {value!r}" for value in values], dtype=object)
-    return np.asarray(pd.factorize(values, use_na_sentinel=False)[0]).astype(np.uint64)
+    dtype = values.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind in "biufmM" and dtype.itemsize <= 8:
+        return value_bits(values)
+    if isinstance(dtype, np.dtype) and dtype.kind in "OfcV":  # objects, and numbers that are wider than an integer
+        values = cell_texts(values)
+    elif pd.api.types.is_float_dtype(dtype):  # nullable: what stands under a missing value says nothing
+        missing = np.asarray(pd.isna(values), dtype=bool)
+        bits = value_bits(np.asarray(values.to_numpy(np.float64, na_value=0.0)))
+        values = np.where(missing, "", bits.astype(str))
+    try:
+        return np.asarray(pd.factorize(values, use_na_sentinel=False)[0]).astype(np.uint64)
+    except (TypeError, NotImplementedError):  # lists and records of Arrow, which have no hash
+        return cell_codes(np.asarray(values, dtype=object))
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,7 @@ class ArrayColumns:
         if x.dtype.kind in "biufmM" and x.dtype.itemsize <= 8:
             return value_bits(x), value_bits(background)
         both = np.concatenate([x, background])
-        codes = np.stack([_levels(both[:, j]) for j in range(self.d)], axis=1)
+        codes = np.stack([cell_codes(both[:, j]) for j in range(self.d)], axis=1)
         return codes[: self.n], codes[self.n :]
 
     def digest(self) -> str:
@@ -132,7 +147,8 @@ class ArrayColumns:
         for array in (self.x, self.background):
             host = to_numpy(array)
             state.update(repr((host.shape, host.dtype.str)).encode())
-            state.update(repr(host.tolist()).encode() if host.dtype == object else np.ascontiguousarray(host).tobytes())
+            told = cell_texts(host.ravel(), lasting=True).tolist() if host.dtype == object else None
+            state.update(np.ascontiguousarray(host).tobytes() if told is None else repr(told).encode())
         return state.hexdigest()
 
     def _on_device(self, host: NDArray[Any]) -> Array:
@@ -140,6 +156,11 @@ class ArrayColumns:
 
     def _chosen(self, array: Array, index: Ints) -> Array:
         return namespace(array).take(array, self._on_device(index), axis=0)
+
+
+def _plain(column: Any) -> Any:
+    """A frame's column without pandas' wrapper around NumPy arrays."""
+    return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
 
 
 @dataclass(frozen=True)
@@ -239,16 +260,14 @@ class FrameColumns:
     def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """See :class:`Columns`."""
         both = concat_rows([self.x, self.background])
-        codes = np.stack([_levels(both.iloc[:, j].array) for j in range(self.d)], axis=1)
+        codes = np.stack([cell_codes(_plain(both.iloc[:, j])) for j in range(self.d)], axis=1)
         return codes[: self.n], codes[self.n :]
 
     def digest(self) -> str:
         """See :class:`Columns`."""
-        import pandas as pd
-
         state = hashlib.sha256(repr((self._names, [str(t) for t in self.x.dtypes])).encode())  # type: ignore[attr-defined]
         for frame in (self.x, self.background):
-            state.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+            state.update(row_digests(frame).tobytes())
         return state.hexdigest()
 
 

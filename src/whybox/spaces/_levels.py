@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whybox._cells import cell_texts
 from whybox.errors import InputError, OptionError, SchemaError
 from whybox.typing import Bools, Floats, Ints
 
@@ -138,7 +139,9 @@ def category_column(both: Any, n: int, name: str) -> Column:
     import pandas as pd
 
     if both.dtype == object:
-        both = np.array([f"{type(v).__qualname__} {v!r}" if pd.notna(v) else None for v in both], dtype=object)
+        missing = np.array([pd.api.types.is_scalar(v) and bool(pd.isna(v)) for v in both])
+        both = cell_texts(both)
+        both[missing] = None
     levels = np.asarray(pd.factorize(both, use_na_sentinel=False)[0], dtype=np.int64)
     return _coded(levels, n, name, both)
 

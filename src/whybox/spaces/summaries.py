@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from whybox._arrays import is_frame, is_numpy, take_rows, to_numpy
 from whybox._random import generator
 from whybox.errors import InputError, OptionError
+from whybox.spaces._columns import cell_codes
 from whybox.spaces._ingest import as_rows
 from whybox.spaces.marginal import Marginal
 from whybox.typing import Bools, Floats, Ints
@@ -80,16 +81,19 @@ def _features(rows: Any) -> tuple[Floats, NDArray[np.int64]]:
     numbers, levels = [], []
     for j in range(frame.shape[1]):
         column = frame.iloc[:, j]
-        if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
+        numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype)
+        if numeric or pd.api.types.is_datetime64_any_dtype(column.dtype):
             missing = column.isna().to_numpy()
             plain = column.astype("int64") if pd.api.types.is_datetime64_any_dtype(column.dtype) else column
             values = plain.to_numpy(dtype=np.float64, na_value=np.nan)
-            low, high = (np.nanmin(values), np.nanmax(values)) if not missing.all() else (0.0, 0.0)
-            numbers.append(np.where(missing, 0.0, (values - low) / ((high - low) or 1.0)))
-            if missing.any():
-                levels.append(missing.astype(np.int64))
+            odd = missing | np.isinf(values)  # NaT became an integer far from all dates
+            low, high = (values[~odd].min(), values[~odd].max()) if not odd.all() else (0.0, 0.0)
+            numbers.append(np.where(odd, 0.0, (np.where(odd, low, values) - low) / ((high - low) or 1.0)))
+            if odd.any():
+                levels.append(np.where(missing, 1, np.where(odd, np.where(values > 0, 2, 3), 0)).astype(np.int64))
         else:
-            levels.append(np.asarray(pd.factorize(column, use_na_sentinel=False)[0], dtype=np.int64))
+            codes = cell_codes(column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array)
+            levels.append(np.unique(codes, return_inverse=True)[1].astype(np.int64))
     b = len(frame)
     return (
         np.stack(numbers, axis=1) if numbers else np.empty((b, 0)),
