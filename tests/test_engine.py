@@ -172,6 +172,7 @@ def test_a_models_own_exception_passes_through_with_its_batch():
         (lambda r: np.array([{}] * len(r)), OutputValueError, "real numbers"),
         (lambda r: np.zeros(len(r), dtype=complex), OutputValueError, "real numbers"),
         (lambda r: [[1.0], [1.0, 2.0]] * (len(r) // 2), OutputShapeError, "rectangular"),
+        (lambda r: np.ma.masked_less(honest(r), 0.0), OutputValueError, "are masked"),
     ],
 )
 def test_unusable_answers_are_named_errors(answer, error, text):

@@ -40,6 +40,11 @@ def as_outputs(answer: Any, n: int, model: str) -> tuple[Floats, bool]:
 def _as_array(answer: Any, model: str) -> NDArray[Any]:
     if answer is None:
         raise OutputShapeError(f"{model}: returned None; expected an array of outputs (is a return statement missing?)")
+    if isinstance(answer, np.ma.MaskedArray) and np.ma.is_masked(answer):
+        raise OutputValueError(
+            f"{model}: {int(np.ma.getmaskarray(answer).sum())} of {answer.size} outputs are masked, and their values are no answers; "
+            "return answer.filled(np.nan), or a plain array"
+        )
     if is_array(answer):
         array = to_numpy(answer)
     else:
