@@ -104,7 +104,9 @@ class Ledger:
 
     def __init__(self, budget: Budget, price: Price | None) -> None:
         if budget.money is not None and price is None:
-            raise OptionError("budget: a limit in money needs price=Price(prompt=..., reply=...), the cost of a million tokens of each kind")
+            raise OptionError(
+                "budget: a limit in money needs price=Price(prompt=..., reply=...), the cost of a million tokens of each kind"
+            )
         self.budget, self.price = budget, price
         self._requests, self._prompt, self._reply = 0, 0, 0
         self._lock = threading.Lock()

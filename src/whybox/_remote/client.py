@@ -42,7 +42,7 @@ class Call:
     """
 
     body: Any
-    bound: Tokens = Tokens()
+    bound: Tokens = field(default=Tokens())
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class RemoteClient:
     """
 
     url: str
-    secret: Secret = Secret()
-    limits: Limits = Limits()
-    retry: Retry = Retry()
+    secret: Secret = field(default=Secret())
+    limits: Limits = field(default=Limits())
+    retry: Retry = field(default=Retry())
     ledger: Ledger = field(default_factory=lambda: Ledger(Budget(), None), repr=False, compare=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     key_header: str = "authorization"

@@ -37,7 +37,9 @@ class Prompt:
             raise InputError("prompt: expected at least one message, the last one from the user")
         for role, content in self.messages:
             if role not in _ROLES or not isinstance(content, str):
-                raise InputError(f"prompt: expected messages (role, text) with a role of {_ROLES}, got role {role!r} and {type(content).__name__}")
+                raise InputError(
+                    f"prompt: expected messages (role, text) with a role of {_ROLES}, got role {role!r} and {type(content).__name__}"
+                )
 
     @classmethod
     def of(cls, user: str, *, system: str = "", seed: int | None = None) -> Prompt:

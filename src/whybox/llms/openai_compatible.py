@@ -65,9 +65,9 @@ class OpenAICompatible:
     base_url: str
     model: str
     api_key_env: str | None = None
-    limits: Limits = Limits()
-    retry: Retry = Retry()
-    budget: Budget = Budget()
+    limits: Limits = field(default=Limits())
+    retry: Retry = field(default=Retry())
+    budget: Budget = field(default=Budget())
     price: Price | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     revision: str | None = None
