@@ -76,8 +76,29 @@ class Bound(Protocol):
     The rows of an ask are numbered ``((instance position * m) + code) * draws + draw``.
     """
 
-    n: int
-    draws: int
+    @property
+    def n(self) -> int:
+        """Explained rows."""
+
+    @property
+    def draws(self) -> int:
+        """Rows of a code, which ``fold`` averages."""
+
+    @property
+    def shared_empty(self) -> bool:
+        """Whether the empty coalition has the same rows for every instance."""
+
+    def plain(self, start: int, stop: int) -> Rows:
+        """Explained rows start to stop, unchanged, as the model takes them."""
+
+    def feature_names(self, instance: int) -> tuple[str, ...]:
+        """Names of what may vary in an instance."""
+
+    def row_keys(self) -> NDArray[np.uint64] | None:
+        """(n, 2) 128-bit keys of the explained rows, equal exactly for identical rows; None if the space cannot tell."""
+
+    def digest(self) -> str:
+        """Identifies the content of the space and of x, for checkpoints."""
 
     def n_features(self, instance: int) -> int:
         """How many features may vary in an instance."""

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from whybox.engine._batch import is_count
 from whybox.engine._checkpoint import Checkpoint
 from whybox.engine._controls import NoisyModelWarning
 from whybox.engine._run import Run
@@ -51,7 +52,7 @@ class Engine:
     max_queries: int | None = None
 
     def __post_init__(self) -> None:
-        if self.batch_size != "auto" and (isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1):
+        if self.batch_size != "auto" and (not is_count(self.batch_size)):
             raise OptionError(f'batch_size: expected a positive integer or "auto", got {self.batch_size!r}')
         if self.dedupe not in ("auto", True, False):
             raise OptionError(f'dedupe: expected "auto", True or False, got {self.dedupe!r}')
@@ -59,7 +60,7 @@ class Engine:
             raise OptionError(f'on_nan: expected "raise" or "skip", got {self.on_nan!r}')
         for name in ("max_batch", "max_queries"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            if value is not None and not is_count(value):
                 raise OptionError(f"{name}: expected a positive integer or None, got {value!r}")
         if self.retries < 0 or self.retry_wait < 0:
             raise OptionError(f"retries and retry_wait: expected at least 0, got {self.retries!r} and {self.retry_wait!r}")

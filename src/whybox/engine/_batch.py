@@ -13,6 +13,11 @@ _MOST_BYTES = 12 << 20
 _BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
 
 
+def is_count(value: object) -> bool:
+    """Whether a value is a positive integer (and no bool)."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
+
+
 class BatchSizer:
     """Finds the batch size with the most rows a second by doubling and, where the first doubling does not pay, by halving.
 
@@ -22,7 +27,7 @@ class BatchSizer:
     """
 
     def __init__(self, batch_size: BatchSize, max_batch: int | None = None) -> None:
-        if batch_size != "auto" and (isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+        if batch_size != "auto" and (not is_count(batch_size)):
             raise OptionError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
         self.limit = min(_MOST_ROWS, max_batch or _MOST_ROWS)
         self.auto = batch_size == "auto"
@@ -48,8 +53,8 @@ class BatchSizer:
         return True
 
     def took(self, rows: int, seconds: float) -> None:
-        """Learn from a finished call."""
-        if self._settled or rows < self.size:  # a last, short batch tells nothing
+        """Learn from a finished batch: the seconds of composing it and of the model's answer."""
+        if self._settled or 2 * rows <= self.size:  # a last, short batch tells nothing
             return
         size = self.size
         tries = self._tries[size] = self._tries.get(size, 0) + 1
@@ -59,7 +64,7 @@ class BatchSizer:
         self._speed[size] = max(self._speed.get(size, 0.0), rows / max(seconds, 1e-9))
         best = max(self._speed, key=self._speed.__getitem__)
         if size >= _START:
-            self._misses = 0 if size == best or size == _START else self._misses + 1
+            self._misses = 0 if size in (best, _START) else self._misses + 1
             if self._misses < 2 and size * 2 <= self.limit:
                 self.size = size * 2
                 return
@@ -77,18 +82,22 @@ class BatchSizer:
         self.size = min(size for size, speed in self._speed.items() if speed * _BETTER >= fastest)
         self._settled = True
 
-    def next(self, left: int, run: int, group: int) -> int:
+    def next(self, position: int, left: int, run: int, group: int, share: int = 0) -> int:
         """Rows of the next batch.
 
         Args:
+            position: rows before the batch: it ends with an instance where it can, because whole instances compose fastest.
             left: rows still to be sent.
-            run: rows of one instance; batches that hold whole instances compose fastest.
+            run: rows of one instance.
             group: rows of one code.
+            share: leave room for one control row in so many rows; 0 leaves none.
         """
         size = min(self.size, self.limit)
-        if not self._settled or not self.auto:
-            return min(size, left)
-        if size >= run:
+        size -= size // share if share else 0
+        behind = position % run
+        if behind and size >= run - behind:
+            size = run - behind
+        elif size >= run:
             size -= size % run
         elif size >= group:
             parts = -(-run // (size - size % group))

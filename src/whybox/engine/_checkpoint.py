@@ -40,7 +40,7 @@ class Checkpoint:
         self._index: dict[int, list[tuple[int, int]]] = {}
         self._units: dict[int, str] = {}
         existing = self.path.exists() and self.path.stat().st_size > 0
-        self._file = open(self.path, "r+b" if existing else "w+b", buffering=0)
+        self._file = self.path.open("r+b" if existing else "w+b", buffering=0)  # closed by __exit__
         try:
             self._open(existing, job, about)
         except BaseException:

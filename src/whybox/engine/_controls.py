@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from whybox._arrays import concat_rows, take_rows
 from whybox.errors import OutputOrderError
-from whybox.typing import Floats, Ints, Rows
+from whybox.typing import Floats, Ints
 
 _SHARE = 100  # one control row in a hundred, and only in the batches 1, 2, 4, 8, ...
 _TOLERANCE = 1e-4  # of the outputs' spread: what float32 arithmetic of another batch size may move
@@ -38,6 +37,11 @@ class Controls:
         """Standard deviation of repeated answers; None before any were asked."""
         return float(np.sqrt(np.mean(self._squares) / 2)) if self._squares else None
 
+    @property
+    def share(self) -> int:
+        """One row in so many of the next batch is a control row; 0 if the next batch has none."""
+        return _SHARE if self._batches + 1 >= self._due else 0
+
     def choose(self, n: int) -> Ints:
         """Positions of the rows of the next batch to send again, in reversed order."""
         self._batches += 1
@@ -47,37 +51,42 @@ class Controls:
         count = n // _SHARE
         return np.linspace(0, n - 1, count + 2).astype(np.int64)[1:-1][::-1].copy()
 
-    def extend(self, rows: Rows, index: Ints) -> Rows:
-        """The batch with its control rows at the end."""
-        return concat_rows([rows, take_rows(rows, index)])
+    def judge(self, first: Floats, again: Floats, batch: Floats, ask: Callable[[], Floats]) -> None:
+        """Compare the answers for the same rows at two places of one batch.
 
-    def judge(self, rows: Rows, index: Ints, first: Floats, again: Floats, ask: Callable[[Rows], Floats]) -> None:
-        """Compare the answers for the same rows at two places.
+        Args:
+            first: (c, k) answers at the first place.
+            again: (c, k) answers at the second place.
+            batch: (n, k) answers of the whole batch.
+            ask: sends the control rows alone, and returns their answers.
 
         Raises:
             OutputOrderError: asked twice alone the rows get the same answers, but in the batch others: order or neighbours matter.
         """
-        difference = first[index] - again
+        difference = first - again
         if not np.isfinite(difference).all():
             return
         self._squares.append(float(np.mean(difference**2)))
-        spread = np.nanmax(first, axis=0) - np.nanmin(first, axis=0)
-        allowed = _TOLERANCE * spread + 1e-6 * np.nanmax(np.abs(first), axis=0)
-        if bool((np.abs(difference) <= allowed).all()):
+        spread = np.nanmax(batch, axis=0) - np.nanmin(batch, axis=0)
+        allowed = _TOLERANCE * spread + 1e-6 * np.nanmax(np.abs(batch), axis=0)
+        if bool((np.abs(difference) <= allowed).all()) and len(self._squares) > 1:
             return
-        alone = take_rows(rows, index)
-        once, twice = ask(alone), ask(alone)
-        if once.shape == first[index].shape and bool((np.abs(once - twice) <= allowed).all()):
+        alone = ask()  # the first time in any case: neighbours may move all answers of a batch alike
+        if bool((np.abs(difference) <= allowed).all()) and bool((np.abs(alone - first) <= allowed).all()):
+            return
+        if bool((np.abs(alone - ask()) <= allowed).all()):
+            apart = max(np.abs(difference).max(), np.abs(alone - first).max())
             raise OutputOrderError(
-                f"{self._model}: {len(index)} rows sent twice in one batch got other answers at another place (up to "
-                f"{np.abs(difference).max():.3g} apart), while asked alone their answers repeat; the model must return outputs in the order "
-                "of its rows, each independent of the others (a sorted result? batch statistics? a shared buffer?)"
+                f"{self._model}: {len(first)} control rows got other answers at another place or among other rows (up to {apart:.3g} apart), "
+                "while asked alone their answers repeat; the model must return outputs in the order of its rows, each independent of the "
+                "others (a sorted result? batch statistics? a shared buffer?)"
             )
+        self._squares[-1] = max(self._squares[-1], float(np.mean((alone - first) ** 2)))
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"{self._model} is not deterministic: the same rows asked twice differ with standard deviation {self.repeat_sd:.3g}; "
-                "standard errors include this noise, equal seeds will not give equal values",
+                f"{self._model} is not deterministic: answers repeat to {self.repeat_sd:.3g}; "
+                "standard errors include this noise, and equal seeds do not give equal values",
                 NoisyModelWarning,
                 stacklevel=2,
             )

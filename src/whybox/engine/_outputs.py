@@ -46,7 +46,9 @@ def _as_array(answer: Any, model: str) -> NDArray[Any]:
         try:
             array = np.asarray(answer)
         except ValueError as exc:
-            raise OutputShapeError(f"{model}: returned a {type(answer).__name__} that is no rectangular array; return (n,) or (n, k)") from exc
+            raise OutputShapeError(
+                f"{model}: returned a {type(answer).__name__} that is no rectangular array; return (n,) or (n, k)"
+            ) from exc
     if array.dtype.kind == "O":
         try:
             array = array.astype(np.float64)
@@ -72,7 +74,9 @@ def check_finite(outputs: Floats, model: str, first_row: int, on_nan: str) -> in
     nan = np.isnan(outputs).any(axis=1)
     if infinite.any():
         where = (np.flatnonzero(infinite)[:5] + first_row).tolist()
-        raise OutputValueError(f"{model}: {int(infinite.sum())} of {len(outputs)} rows of this batch have infinite outputs (rows {where} of the job)")
+        raise OutputValueError(
+            f"{model}: {int(infinite.sum())} of {len(outputs)} rows of this batch have infinite outputs (rows {where} of the job)"
+        )
     if nan.any() and on_nan == "raise":
         where = (np.flatnonzero(nan)[:5] + first_row).tolist()
         raise OutputValueError(

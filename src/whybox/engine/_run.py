@@ -186,8 +186,9 @@ class Run:
                 continue
             gap = np.flatnonzero(answered[position:])
             stop = position + int(gap[0]) if len(gap) else n
-            size = self._sizer.next(stop - position, unit.run, unit.group)
+            size = self._sizer.next(position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0)
             here = slice(position, position + size)
+            began = time.perf_counter()
             rows = unit.compose(position, position + size) if contiguous else unit.take(index[here])
             if self._counts["n_calls"] == 0:
                 self._sizer.cap_bytes(row_nbytes(rows))
@@ -199,6 +200,7 @@ class Run:
                 if is_out_of_memory(error) and self._sizer.ran_out_of_memory(size):
                     continue
                 raise
+            self._sizer.took(size, time.perf_counter() - began)
             if outputs.shape[1] != values.shape[1]:
                 outputs = np.empty((n, values.shape[1]))
             outputs[here] = values
@@ -210,16 +212,14 @@ class Run:
 
     def _batch(self, rows: Rows, n: int, first: int) -> Floats:
         twice = self._controls.choose(n) if self._controls is not None else np.empty(0, dtype=np.int64)
-        if len(twice) and self._model.max_batch is not None and n + len(twice) > self._model.max_batch:
-            twice = twice[: max(self._model.max_batch - n, 0)]
-        if not len(twice):
+        if self._controls is None or not len(twice):
             return self._call(rows, n, first)
-        # the originals are kept apart: a model that changes its input must not change the control rows' second question
-        kept = take_rows(rows, np.arange(n, dtype=np.int64)) if self._controls is not None else rows
-        both = self._call(self._controls.extend(rows, twice), n + len(twice), first)  # type: ignore[union-attr]  # chosen above
-        values, again = both[:n], both[n:]
-        self._controls.judge(kept, twice, values, again, lambda part: self._call(part, len(twice), first))  # type: ignore[union-attr]
-        return values.copy()
+        again = take_rows(rows, twice)
+        values = self._call(concat_rows([rows, again]), n + len(twice), first)
+        self._controls.judge(
+            values[:n][twice], values[n:], values[:n], lambda: self._call(take_rows(again, np.arange(len(twice))), len(twice), first)
+        )
+        return values[:n].copy()
 
     def _call(self, rows: Rows, n: int, first: int) -> Floats:
         engine = self._engine
@@ -250,7 +250,6 @@ class Run:
                 raise
             finally:
                 self._seconds += time.perf_counter() - began
-        self._sizer.took(n, time.perf_counter() - began)
         self._shape(values.shape[1], one_axis)
         self._counts["n_nan"] += check_finite(values, self._model.name, first, engine.on_nan)
         return values
@@ -259,7 +258,9 @@ class Run:
         if self.n_outputs is None:
             self.n_outputs, self.one_axis = width, one_axis
         elif width != self.n_outputs:
-            raise OutputShapeError(f"{self._model.name}: returned {self.n_outputs} outputs a row before and {width} now; keep the width fixed")
+            raise OutputShapeError(
+                f"{self._model.name}: returned {self.n_outputs} outputs a row before and {width} now; keep the width fixed"
+            )
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def as_model(
     options = Options(output=output, device=device, dtype=dtype)
     model = _given(obj, options) if isinstance(obj, Model) else _adapted(obj, options)
     if max_batch is not None:
-        if isinstance(max_batch, bool) or not isinstance(max_batch, (int, np.integer)) or max_batch < 1:
+        given: Any = max_batch
+        if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
             raise OptionError(f"max_batch: expected a positive integer or None, got {max_batch!r}")
         model = replace(model, max_batch=int(max_batch))
     if output_names is not None:

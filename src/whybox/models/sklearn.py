@@ -8,12 +8,12 @@ that it was fitted on a frame, so that rows which come as an array are given the
 from __future__ import annotations
 
 import inspect
+import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pickle import PicklingError
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -93,8 +93,9 @@ def _of_estimator(estimator: Any, options: Options) -> Model:
             kind, call = next(iter(there.items()))
         elif classifier:
             raise InputError(
-                f"{name} is a classifier with predict only, and its labels are not numbers to explain. Calibrate it (CalibratedClassifierCV), "
-                "or pass a function that makes scores: lambda rows: (clf.predict(rows)[:, None] == clf.classes_).astype(float)"
+                f"{name} is a classifier with predict only, and its labels are not numbers to explain. Calibrate it "
+                "(CalibratedClassifierCV), or pass a function that makes scores: lambda rows: "
+                "(clf.predict(rows)[:, None] == clf.classes_).astype(float)"
             )
         else:
             raise InputError(f"{name} has no predict_proba, decision_function or predict of a value; pass a fitted model or a function")
@@ -116,15 +117,15 @@ def _outputs(estimator: Any, classifier: bool) -> dict[Output, Callable[..., Any
     proba, decision, predict = (method(estimator, key) for key in _OUTPUT_OF)
     margin = _MARGIN.get(_package(final_step(estimator)))
     there: dict[Output, Callable[..., Any]] = {}
+    if predict is not None and is_regressor(estimator):
+        there["value"] = predict
     if proba is not None:
         there["probability"] = proba
     if decision is not None:
         there["decision"] = decision
     elif classifier and predict is not None and margin is not None:
         there["decision"] = partial(predict, **margin)
-    if predict is not None and is_regressor(estimator):
-        return {"value": predict} | there
-    if predict is not None and not classifier and not is_clusterer(estimator) and not there:
+    if not there and predict is not None and not classifier and not is_clusterer(estimator):
         there["value"] = predict
     return there
 
@@ -156,7 +157,7 @@ def final_step(estimator: Any) -> Any:
 
 
 def _package(obj: Any) -> str:
-    return cast(str, type(obj).__module__).partition(".")[0]
+    return type(obj).__module__.partition(".")[0]
 
 
 def _is_classifier(estimator: Any) -> bool:
@@ -188,7 +189,7 @@ def _columns(estimator: Any) -> tuple[str, ...] | None:
     if names is None:
         return None
     columns = tuple(str(name) for name in names)
-    invented = tuple(f"Column_{i}" for i in range(len(columns)))  # LightGBM makes these up when it was fitted on an array
+    invented = tuple(f"Column_{i}" for i in range(len(columns)))  # older LightGBM gives these out when it was fitted on an array
     return None if _package(final_step(estimator)) == "lightgbm" and columns == invented else columns
 
 
@@ -206,10 +207,15 @@ def _refuse_unfitted(estimator: Any, name: str) -> None:
 
 
 def _fingerprint(estimator: Any, output: str) -> str | None:
-    """Hash of the estimator's whole state, or None if it cannot be taken (it holds a lambda, for example)."""
+    """Hash of the estimator's whole state, parameters such as n_jobs included, or None if it cannot be pickled (it holds a lambda, say).
+
+    A fitted estimator and the same one loaded from a file hash differently (strides of empty arrays, order of attributes); after one
+    more round trip they are alike.
+    """
     import joblib
 
     try:
-        return f"sklearn:{output}:{joblib.hash(estimator)}"
-    except (PicklingError, TypeError, AttributeError):
+        loaded = pickle.loads(pickle.dumps(estimator))  # noqa: S301 - our own bytes, made on this line
+    except (pickle.PicklingError, TypeError, AttributeError, NotImplementedError, RuntimeError):
         return None
+    return f"sklearn:{output}:{joblib.hash(loaded)}"

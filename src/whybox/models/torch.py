@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whybox._arrays import is_array, is_frame
 from whybox.errors import InputError, OptionError, SchemaError
 from whybox.models._options import Options, type_name
 from whybox.typing import Array, Model, Rows
@@ -87,8 +88,8 @@ class TorchCall:
         """The module's output for rows: arrays and numeric frames as tensors, anything else (texts, say) as it is."""
         import torch
 
-        given = _numbers(rows) if type_name(rows) == "DataFrame" else rows
-        ready = self.place(given) if _is_array(given) else given
+        given = _numbers(rows) if is_frame(rows) else rows
+        ready = self.place(given) if is_array(given) else given
         with evaluating(self.module), torch.no_grad():
             try:
                 out = self.module(ready)
@@ -111,9 +112,11 @@ class TorchCall:
         """
         tensor = _tensor(array)
         first = _first(self.module)
-        device = first.device if first is not None else (self.device or tensor.device)
-        dtype = self.dtype or (_float_dtype(self.module) if tensor.is_floating_point() else None) or tensor.dtype
-        return tensor.to(device=device, dtype=dtype)
+        device = first.device if first is not None else self.device
+        dtype = self.dtype
+        if dtype is None and tensor.is_floating_point():
+            dtype = _float_dtype(self.module)
+        return tensor.to(device=tensor.device if device is None else device, dtype=tensor.dtype if dtype is None else dtype)
 
     def fingerprint(self) -> str:
         """Hash of weights, buffers and the printed structure. The code of ``forward`` is not part of it."""
@@ -126,7 +129,7 @@ class TorchCall:
             digest.update(f"\n{key} ".encode())
             if isinstance(value, torch.Tensor):
                 digest.update(f"{value.dtype} {tuple(value.shape)} ".encode())
-                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
             else:
                 digest.update(repr(value).encode())
         return f"torch:{digest.hexdigest()}"
@@ -139,12 +142,14 @@ def evaluating(module: Module) -> Iterator[None]:
     Flags are set one by one rather than by ``eval()``, which some modules override with lasting effects (merging adapters into weights)
     or refuse (exported graphs). Calls are counted, so that a thread that is done does not switch training on under one that is not.
     """
-    with _lock:
-        held = [sub for sub in module.modules() if sub.training or id(sub) in _paused]
-        for sub in held:
-            _paused[id(sub)] = (sub, _paused.get(id(sub), (sub, 0))[1] + 1)
-            sub.training = False
+    held: list[Module] = []
     try:
+        with _lock:
+            for sub in module.modules():
+                if sub.training or id(sub) in _paused:
+                    _paused[id(sub)] = (sub, _paused.get(id(sub), (sub, 0))[1] + 1)
+                    held.append(sub)
+                    sub.training = False
         yield
     finally:
         with _lock:
@@ -166,13 +171,9 @@ def _float_dtype(module: Module) -> torch.dtype | None:
 
 
 def _same_device(asked: torch.device, there: torch.device) -> bool:
-    return asked.type == there.type and (asked.index is None or there.index is None or asked.index == there.index)
-
-
-def _is_array(rows: Any) -> bool:
-    import torch
-
-    return isinstance(rows, (np.ndarray, torch.Tensor)) or hasattr(rows, "__dlpack__")
+    first: int | None = asked.index  # torch's own annotation leaves the None of a plain "cuda" out
+    second: int | None = there.index
+    return asked.type == there.type and (first is None or second is None or first == second)
 
 
 def _tensor(array: Array) -> Tensor:
@@ -181,7 +182,7 @@ def _tensor(array: Array) -> Tensor:
     if isinstance(array, torch.Tensor):
         return array
     if not isinstance(array, np.ndarray):
-        return torch.from_dlpack(array)
+        return torch.utils.dlpack.from_dlpack(array)
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > 16 - 8 * (array.dtype.kind != "c"):
         raise InputError(
             f"a torch module takes numbers; got an array of dtype {array.dtype}. Encode the columns first, or pass a function that does"

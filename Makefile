@@ -1,0 +1,50 @@
+# One command a purpose. Each makes the environment that it needs, once, from constraints.txt.
+#
+#   make demo    explain a model and write report.html
+#   make test    lint, type check, tests, doctests, examples: what CI runs
+#   make lint    the first two of these
+#   make bench   whybox beside its peers, on this machine
+#   make docs    the HTML pages, warnings are errors
+#   make clean   remove every environment and every built file
+#
+# PYTHON=python3.12 chooses the interpreter; ARGS="-k lime" goes to pytest, the demo or the benchmarks.
+
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := test
+.PHONY: demo test lint bench docs clean
+
+.venv/.installed: EXTRAS = test
+.venv-demo/.installed: EXTRAS = plot
+.venv-docs/.installed: EXTRAS = docs
+.venv-bench/.installed: EXTRAS = bench
+
+.venv/.installed .venv-demo/.installed .venv-docs/.installed .venv-bench/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+demo: .venv-demo/.installed
+	.venv-demo/bin/python examples/demo.py --out report.html $(ARGS)
+
+lint: .venv/.installed
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+test: lint
+	.venv/bin/python -m pytest $(ARGS)
+
+# fastshap asks for a package that no longer installs; what it really needs is there already.
+bench: .venv-bench/.installed
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps fastshap==0.3.1
+	.venv-bench/bin/python -m benchmarks $(ARGS)
+
+docs: .venv-docs/.installed
+	.venv-docs/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html $(ARGS)
+
+clean:
+	rm -rf .venv .venv-demo .venv-docs .venv-bench build dist docs/_build docs/generated report.html
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +

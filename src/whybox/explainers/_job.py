@@ -1,0 +1,258 @@
+"""What every explainer does first and last: bind the space, find repeated rows, call the model on the rows themselves, build the result."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from whybox._random import generator
+from whybox.engine import Engine, Run
+from whybox.errors import InputError, OptionError
+from whybox.explanations import Attribution
+from whybox.models import as_model
+from whybox.spaces import Marginal
+from whybox.typing import Bound, Floats, Ints, Model, Space, Target
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of ``explain``, as its explainer makes it.
+
+    Args:
+        method: the explainer's name.
+        model: whatever :func:`whybox.as_model` takes.
+        output: which output, see :func:`whybox.as_model`.
+        space: what may vary; None means the marginal space over ``background``.
+        background: reference rows, or None.
+        engine: how the model is called.
+        x: rows to explain.
+        seed: of every draw.
+        target: outputs to explain.
+        progress: show a progress bar.
+        checkpoint: path of the log of answered batches, or None.
+        settings: what else determines the result, JSON-able.
+    """
+
+    method: str
+    model: Any
+    output: str
+    space: Space | None
+    background: Any
+    engine: Engine
+    x: Any
+    seed: int
+    target: Target
+    progress: bool | None
+    checkpoint: str | os.PathLike[str] | None
+    settings: Mapping[str, Any]
+
+
+class Job:
+    """A request under way. Use it as a context manager.
+
+    Attributes:
+        model: the adapted model.
+        bound: the space, bound to x.
+        run: the engine at work.
+        rows: (u,) positions of the first of each distinct row of x; only these are explained.
+        full: (u, k) outputs for the distinct rows.
+    """
+
+    def __init__(self, request: Request) -> None:
+        generator(request.seed)
+        self.request = request
+        self.model: Model = as_model(request.model, output=request.output)  # type: ignore[arg-type]  # as_model checks the name
+        self.bound: Bound = resolve_space(request.space, request.background).bind(request.x, self.model)
+        self.rows, self._inverse = _distinct(self.bound)
+        about = {"method": request.method, "seed": int(request.seed), **request.settings}
+        self.run: Run = request.engine.start(
+            self.model,
+            checkpoint=request.checkpoint,
+            job=self._identity(about) if request.checkpoint is not None else "",
+            about=about,
+            progress=request.progress,
+        )
+        try:
+            self.full = self._predict_rows()
+            self.target, self.chosen = resolve_target(request.target, self.full, self.model)
+        except BaseException:
+            self.run.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run.__exit__(None, None, None)
+
+    def _identity(self, about: Mapping[str, Any]) -> str:
+        version = self.model.identify() if self.model.identify is not None else self.model.fingerprint
+        content = repr((sorted((k, repr(v)) for k, v in about.items()), version, self.bound.digest()))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def _predict_rows(self) -> Floats:
+        """Outputs of the distinct rows, a bounded block at a time."""
+        parts = []
+        if len(self.rows) == self.bound.n:
+            for start in range(0, self.bound.n, 8192):
+                stop = min(start + 8192, self.bound.n)
+                parts.append(self.run.predict(self.bound.plain(start, stop), stop - start))
+        else:
+            from whybox._arrays import concat_rows
+
+            rows = concat_rows([self.bound.plain(i, i + 1) for i in self.rows.tolist()])
+            parts.append(self.run.predict(rows, len(self.rows)))
+        return np.concatenate(parts)
+
+    def select(self, outputs: Floats, rows: Ints) -> Floats:
+        """The outputs to be explained: (r, ..., k) to (r, ..., q), where rows (r,) are positions among the distinct rows."""
+        if self.chosen is None:
+            return outputs
+        index = self.chosen[rows].reshape(-1, *[1] * (outputs.ndim - 1))
+        return np.take_along_axis(outputs, np.broadcast_to(index, (*outputs.shape[:-1], 1)), axis=-1)
+
+    def result(
+        self,
+        *,
+        values: Floats,
+        base_values: Floats,
+        estimator: str,
+        std_error: Floats | None = None,
+        score: Floats | None = None,
+        intercept: Floats | None = None,
+        feature_names: tuple[str, ...] | None = None,
+    ) -> Attribution:
+        """The explanation of all rows of x, repeated rows included.
+
+        Args:
+            values: (u, d, q) attributions of the distinct rows.
+            base_values: (u, q).
+            estimator: which estimator answered.
+            std_error: as values, or None.
+            score: (u, q) or None.
+            intercept: (u, q) or None.
+            feature_names: other names than the space's.
+        """
+        request = self.request
+        squeeze = self.chosen is not None or self.run.one_axis
+
+        def shaped(array: Floats | None) -> Floats | None:
+            if array is None:
+                return None
+            full = array if len(self.rows) == self.bound.n else array[self._inverse]
+            return full[..., 0] if squeeze else full
+
+        everywhere = np.arange(len(self.rows))
+        chosen = self.chosen if self.chosen is None or len(self.rows) == self.bound.n else self.chosen[self._inverse]
+        return Attribution(
+            values=shaped(values),
+            base_values=shaped(base_values),
+            predictions=shaped(self.select(self.full, everywhere)),
+            data=request.x,
+            std_error=shaped(std_error),
+            feature_names=feature_names if feature_names is not None else self.bound.feature_names(0),
+            output_names=self.model.output_names,
+            score=shaped(score),
+            intercept=shaped(intercept),
+            method=request.method,
+            estimator=estimator,
+            target=self.target,
+            target_index=chosen,
+            seed=int(request.seed),
+            stats=self.run.stats,
+            settings=dict(request.settings),
+        )
+
+
+def resolve_space(space: Space | None, background: Any) -> Space:
+    """The space of an explainer, which is given either as a space or as a background.
+
+    Raises:
+        OptionError: both or neither were given.
+    """
+    if space is not None and background is not None:
+        raise OptionError("pass either background= or space=, not both; space=whybox.spaces.Marginal(background) is what background= means")
+    if space is not None:
+        if not isinstance(space, Space):
+            raise OptionError(f"space: expected an object with bind(x, model), such as whybox.spaces.Marginal(background), got {space!r}")
+        return space
+    if background is None:
+        raise OptionError("pass background= (reference rows, such as 100 training rows) or space=: without them no feature can be removed")
+    return background if isinstance(background, Space) else Marginal(background)
+
+
+def resolve_target(target: Target, full: Floats, model: Model) -> tuple[Any, Ints | None]:
+    """Which output each distinct row explains: None for all, otherwise (u,) positions.
+
+    Raises:
+        OptionError: an unknown name, or a position that does not exist.
+    """
+    n, k = full.shape
+    if target is None:
+        return None, None
+    if isinstance(target, str) and target == "predicted":
+        return "predicted", np.argmax(full, axis=1).astype(np.int64)
+    if isinstance(target, str):
+        names = model.output_names or ()
+        if target not in names:
+            raise OptionError(f'target: {target!r} is no output; expected "predicted", a position below {k}, or one of {list(names)}')
+        return target, np.full(n, names.index(target), dtype=np.int64)
+    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
+        if not -k <= target < k:
+            raise OptionError(f"target: the model has {k} outputs, got position {target}")
+        return int(target), np.full(n, int(target) % k, dtype=np.int64)
+    raise OptionError(f'target: expected None, "predicted", an output\'s name or position, got {target!r}')
+
+
+def _distinct(bound: Bound) -> tuple[Ints, Ints]:
+    """Positions of the first of each distinct row, in order, and each row's place among them."""
+    everything = np.arange(bound.n, dtype=np.int64)
+    keys = bound.row_keys()
+    if keys is None:
+        return everything, everything
+    _, first, inverse = np.unique(keys[:, 0], return_index=True, return_inverse=True)
+    if len(first) == bound.n or not np.array_equal(keys[first][inverse.reshape(-1)], keys):
+        return everything, everything
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order].astype(np.int64), rank[inverse.reshape(-1)].astype(np.int64)
+
+
+def count(name: str, value: object, least: int = 1) -> int:
+    """A whole number of at least ``least``.
+
+    Raises:
+        OptionError: something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise OptionError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def positive(name: str, value: object) -> float:
+    """A finite positive number.
+
+    Raises:
+        OptionError: something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < float(value) < float("inf"):
+        raise OptionError(f"{name}: expected a finite positive number, got {value!r}")
+    return float(value)
+
+
+def one_width(bound: Bound, method: str) -> int:
+    """The number of features, where a method needs it to be the same for every row.
+
+    Raises:
+        InputError: rows have different numbers of features.
+    """
+    widths = {bound.n_features(i) for i in range(bound.n)} if not bound.shared_empty else {bound.n_features(0)}
+    if len(widths) != 1:
+        raise InputError(f"{method}: the rows have between {min(widths)} and {max(widths)} features; explain rows of one length at a time")
+    return widths.pop()

@@ -1,0 +1,103 @@
+"""Occlusion: what changes when one feature is taken away."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+
+from whybox.engine import Engine
+from whybox.errors import OptionError
+from whybox.explainers._job import Job, Request, one_width, resolve_space
+from whybox.explanations import Attribution
+from whybox.typing import Ask, Space, Target
+
+_BLOCK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """The model's output minus its output without a feature, feature by feature (Zeiler and Fergus 2014, section 4.2).
+
+    ``values[i, j] = f(x_i) - v(all features but j)``, where v averages over the background. Costs d coalitions a row, and is exact:
+    standard errors are 0. The values do not add up to the prediction, except for additive models.
+
+    Args:
+        model: anything that :func:`whybox.as_model` takes.
+        background: (b, d) reference rows that replace the occluded feature, or None if ``space`` is given.
+        space: what may vary, instead of a background.
+        output: which output of the model, see :func:`whybox.as_model`. Default "auto".
+        engine: how the model is called.
+
+    Raises:
+        OptionError: neither or both of background and space.
+
+    Example:
+        >>> import numpy as np
+        >>> Occlusion(lambda x: x @ np.array([1.0, 2.0]), np.zeros((1, 2))).explain([[3.0, 4.0]]).values
+        array([[3., 8.]])
+    """
+
+    model: Any
+    background: Any = None
+    _: KW_ONLY
+    space: Space | None = None
+    output: str = "auto"
+    engine: Engine = Engine()
+
+    def __post_init__(self) -> None:
+        resolve_space(self.space, self.background)
+
+    def explain(
+        self,
+        x: Any,
+        *,
+        seed: int = 0,
+        target: Target = None,
+        budget: int | None = None,
+        tol: float | None = None,
+        progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Attribution:
+        """Explain every row of x.
+
+        Args:
+            x: (n, d) rows.
+            seed: recorded; occlusion draws nothing.
+            target: None (default) explains every output, "predicted" each row's largest one; or an output's name or position.
+            budget: must be None: occlusion always asks d coalitions.
+            tol: ignored if given, because the answer is exact.
+            progress: show a progress bar.
+            checkpoint: path of a log of answered batches, from which an interrupted call goes on.
+
+        Returns:
+            values (n, d) or (n, d, k).
+
+        Raises:
+            InputError: x does not fit the background.
+            OptionError: an argument has a value that does not exist, or a budget was given.
+        """
+        if budget is not None:
+            raise OptionError(f"budget: Occlusion always asks one coalition a feature, got {budget!r}; leave budget out")
+        if tol is not None and not tol > 0:
+            raise OptionError(f"tol: expected a positive number, got {tol!r}")
+        request = Request(
+            "Occlusion", self.model, self.output, self.space, self.background, self.engine, x, seed, target, progress, checkpoint, {}
+        )
+        with Job(request) as job:
+            d = one_width(job.bound, "Occlusion")
+            u, k = job.full.shape
+            q = k if job.chosen is None else 1
+            codes = ~np.eye(d, dtype=bool)
+            values, base = np.empty((u, d, q)), np.empty((u, q))
+            block = max(_BLOCK_BYTES // (8 * k * d), 1)
+            for start in range(0, u, block):
+                at = np.arange(start, min(start + block, u))
+                without = job.select(job.run.values(job.bound, [Ask(job.rows[at], codes)])[0], at)
+                values[at] = job.select(job.full[at], at)[:, None] - without
+            rows = job.rows[:1] if job.bound.shared_empty else job.rows
+            empty = job.run.values(job.bound, [Ask(rows, np.zeros((1, d), dtype=bool))])[0][:, 0]
+            base[:] = job.select(np.broadcast_to(empty, (u, k)), np.arange(u))
+            return job.result(values=values, base_values=base, std_error=np.zeros_like(values), estimator="exact")

@@ -1,0 +1,5 @@
+"""Results: frozen, sliceable, saved without pickle."""
+
+from whybox.explanations.attribution import Attribution
+
+__all__ = ["Attribution"]

@@ -1,0 +1,174 @@
+"""Slicing: rows, features and outputs of an Attribution, with everything that belongs to them."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox._arrays import is_frame
+from whybox.errors import OptionError, ShapeError
+
+if TYPE_CHECKING:
+    from whybox.explanations.attribution import Attribution
+
+_ALL = slice(None)
+_PER_ROW = ("base_values", "predictions", "score", "intercept", "local_pred")
+
+
+def select(e: Attribution, key: Any) -> Attribution:
+    """``e[key]`` with at most one entry for rows, features and outputs each, and one Ellipsis."""
+    entries = list(key) if isinstance(key, tuple) else [key]
+    axes = (["features"] if e.single else ["rows", "features"]) + (["outputs"] if e.multi_output else [])
+    dots = [i for i, entry in enumerate(entries) if entry is Ellipsis]
+    if len(dots) > 1 or len(entries) - len(dots) > len(axes):
+        raise OptionError(f"e[...]: expected at most one entry for each of {', '.join(axes)}, got {len(entries)}: {key!r}")
+    if dots:
+        entries[dots[0] : dots[0] + 1] = [_ALL] * (len(axes) - len(entries) + 1)
+    picks = dict(zip(axes, entries, strict=False))
+    # Outputs and rows first: a row of a ragged explanation then has plain features.
+    if "outputs" in picks:
+        e = _outputs(e, picks["outputs"])
+    if "rows" in picks:
+        e = _rows(e, picks["rows"])
+    if "features" in picks:
+        e = _features(e, picks["features"])
+    return e
+
+
+def output(e: Attribution, which: int | str) -> Attribution:
+    """One output of an explanation, also where only that one was explained."""
+    if e.multi_output:
+        return _outputs(e, which)
+    count = 1 if e.output_names is None else len(e.output_names)
+    index = 0 if e.target_index is None and which == 0 else _position(which, e.output_names, max(count, _top(e) + 1), "output")
+    explained = {0} if e.target_index is None else set(np.unique(e.target_index).tolist())
+    if explained - {index}:
+        shown = ", ".join(repr(e.output_names[i]) if e.output_names else str(i) for i in sorted(explained))
+        raise OptionError(
+            f"output: this explains {shown}, so not (only) {which!r}; explain again with target={which!r} or target=None"
+            + (", or keep the rows that explain it: e[e.target_index == i]" if index in explained else "")
+        )
+    return e
+
+
+def _top(e: Attribution) -> int:
+    return 0 if e.target_index is None else int(np.max(e.target_index, initial=0))
+
+
+def _seal(array: NDArray[Any]) -> NDArray[Any]:
+    """An array of ours, read-only without another copy."""
+    array = np.asarray(array)
+    array.setflags(write=False)
+    return array
+
+
+def _take(array: Any, key: Any) -> Any:
+    return None if array is None else _seal(array[key])
+
+
+def _position(which: Any, names: tuple[str, ...] | None, count: int, what: str) -> int:
+    """The position of one feature or output, given by position or name."""
+    if isinstance(which, (bool, np.bool_)):
+        raise OptionError(f"{what}: expected a position or a name, got {which!r}")
+    if isinstance(which, str):
+        found = [i for i, name in enumerate(names or ()) if name == which]
+        if len(found) > 1:
+            raise OptionError(f"{what} {which!r}: {len(found)} of them have this name, at positions {found}; choose by position")
+        if not found:
+            near = difflib.get_close_matches(which, names or (), n=3)
+            hint = (
+                f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {count}: {', '.join((names or ('unnamed',))[:10])}"
+            )
+            raise OptionError(f"no {what} named {which!r}; {hint}")
+        return found[0]
+    try:
+        index = operator.index(which)
+    except TypeError:
+        raise OptionError(f"{what}: expected a position or a name, got {which!r}") from None
+    if not -count <= index < count:
+        raise IndexError(f"{what} {index} is out of range: there are {count}")
+    return index % count
+
+
+def _positions(key: Any, names: tuple[str, ...] | None, count: int, what: str) -> slice | NDArray[Any]:
+    """A slice, or an integer array, of several features, outputs or rows."""
+    if isinstance(key, slice):
+        return key
+    array = np.asarray(key)
+    if array.ndim != 1:
+        raise OptionError(f"{what}s: expected a position, name, slice, mask or list of these, got {key!r}")
+    if array.dtype == bool:
+        if len(array) != count:
+            raise ShapeError(f"mask of {what}s: expected {count} entries, got {len(array)}")
+        return np.flatnonzero(array)
+    return np.array([_position(item, names, count, what) for item in key], dtype=np.intp)
+
+
+def _is_one(key: Any) -> bool:
+    return isinstance(key, (str, bool, np.bool_)) or (not isinstance(key, slice) and np.ndim(key) == 0)
+
+
+def _rows(e: Attribution, key: Any) -> Attribution:
+    if isinstance(key, str):
+        raise OptionError(f"rows are chosen by position, slice or mask, got {key!r}; features come second: e[:, {key!r}]")
+    one = _is_one(key)
+    pick: Any = _position(key, None, len(e), "row") if one else _positions(key, None, len(e), "row")
+    changes: dict[str, Any] = {
+        name: _take(getattr(e, name), pick) for name in (*_PER_ROW, "values", "std_error", "conditions", "target_index")
+    }
+    if e.ragged:
+        many = range(len(e))[pick] if isinstance(pick, slice) else pick
+        changes["feature_names"] = e.feature_names[pick] if one else tuple(e.feature_names[i] for i in many)
+    if is_frame(e.data):
+        # One row keeps each cell as it was: a Series of objects, where a plain .iloc would cast integers beside floats.
+        changes["data"] = e.data.iloc[[pick]].astype(object).iloc[0] if one else e.data.iloc[pick]
+    else:
+        changes["data"] = _take(e.data, pick)
+    return replace(e, **changes, single=one)
+
+
+def _features(e: Attribution, key: Any) -> Attribution:
+    if isinstance(key, slice) and key == _ALL:
+        return e
+    if e.ragged:
+        raise OptionError("features: the rows have features of their own; choose a row first: e[0][...]")
+    names = e.feature_names
+    count = len(names)
+    pick: Any = [_position(key, names, count, "feature")] if _is_one(key) else _positions(key, names, count, "feature")
+    where: Any = pick if e.single else (_ALL, pick)
+    changes: dict[str, Any] = {name: _take(getattr(e, name), where) for name in ("values", "std_error", "conditions")}
+    changes["feature_names"] = tuple(np.array(names, dtype=object)[pick])
+    if e.members is not None:
+        changes["members"] = tuple(e.members[i] for i in np.arange(count)[pick])
+    elif e.data is not None and not isinstance(e.data, np.ndarray):
+        changes["data"] = e.data.iloc[where]
+    else:
+        changes["data"] = _take(e.data, where)
+    return replace(e, **changes)
+
+
+def _outputs(e: Attribution, key: Any) -> Attribution:
+    one = _is_one(key)
+    count = e.n_outputs
+    pick: Any = _position(key, e.output_names, count, "output") if one else _positions(key, e.output_names, count, "output")
+    changes: dict[str, Any] = {name: _take(getattr(e, name), (..., pick)) for name in _PER_ROW}
+    for name in ("values", "std_error"):
+        array = getattr(e, name)
+        if e.ragged and array is not None:
+            rows = np.empty(len(array), dtype=object)
+            for i, row in enumerate(array):
+                rows[i] = _seal(row[:, pick])
+            changes[name] = _seal(rows)
+        else:
+            changes[name] = _take(array, (..., pick))
+    if one:
+        changes |= {"target": key, "target_index": _seal(np.full(e.base_values.shape[:-1], pick, dtype=np.int64))}
+        changes["target"] = key if isinstance(key, str) else pick
+    elif e.output_names is not None:
+        changes["output_names"] = tuple(np.array(e.output_names, dtype=object)[pick])
+    return replace(e, **changes)

@@ -1,0 +1,176 @@
+"""How the views read an Attribution: always with a row axis, one output at a time, one row's features and data side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox.errors import OptionError
+
+if TYPE_CHECKING:
+    from whybox.explanations.attribution import Attribution
+
+
+def batch(e: Attribution) -> Attribution:
+    """The same explanation with a row axis."""
+    if not e.single:
+        return e
+    changes: dict[str, Any] = {}
+    for name in (
+        "values",
+        "std_error",
+        "base_values",
+        "predictions",
+        "score",
+        "intercept",
+        "local_pred",
+        "conditions",
+        "target_index",
+        "data",
+    ):
+        array = getattr(e, name)
+        if array is None:
+            continue
+        if isinstance(array, np.ndarray):
+            changes[name] = array[None]
+            changes[name].setflags(write=False)
+        else:
+            changes[name] = array.to_frame().T
+    return replace(e, **changes, single=False)
+
+
+def output_label(e: Attribution, position: int) -> str:
+    """The name of an output, or its position where it has none."""
+    return f"output {position}" if e.output_names is None else e.output_names[position]
+
+
+def row_output(e: Attribution, row: int) -> str | None:
+    """The name of the output that a row of an explanation without output axis explains."""
+    if e.target_index is not None:
+        return output_label(e, int(e.target_index[row]))
+    return None if e.output_names is None else e.output_names[0]
+
+
+def one_output(e: Attribution, what: str) -> Attribution:
+    """The explanation itself if it is of one output.
+
+    Raises:
+        OptionError: there are several outputs; the message names them and says how to choose.
+    """
+    if not e.multi_output:
+        return e
+    if e.n_outputs == 1:
+        return e.output(0)
+    some = [output_label(e, i) for i in range(min(e.n_outputs, 6))]
+    first = repr(some[-1]) if e.output_names is not None else "1"
+    more = ", ..." if e.n_outputs > 6 else ""
+    raise OptionError(f"{what}: shows one output, and this explains {e.n_outputs} ({', '.join(some)}{more}); choose one: e.output({first})")
+
+
+def row_labels(e: Attribution) -> list[Any]:
+    """How rows are called: a DataFrame's index, otherwise their positions."""
+    if e.data is not None and not isinstance(e.data, np.ndarray):
+        return list(e.data.index)
+    return list(range(len(e)))
+
+
+def columns(e: Attribution) -> list[NDArray[Any]] | None:
+    """The displayed data of each feature of a dense explanation with a row axis, one (n,) array a feature; None if not to be shown."""
+    if e.data is None:
+        return None
+    if e.members is not None:
+        grid = e.data if isinstance(e.data, np.ndarray) else e.data.to_numpy(dtype=object)
+        return [_joined(grid[:, list(group)]) for group in e.members]
+    if isinstance(e.data, np.ndarray):
+        return list(e.data.T)
+    return [e.data.iloc[:, j].to_numpy() for j in range(e.data.shape[1])]
+
+
+def _joined(grid: NDArray[Any]) -> NDArray[Any]:
+    texts = np.empty(len(grid), dtype=object)
+    texts[:] = [", ".join(cell(value) for value in row) for row in grid.tolist()]
+    return texts
+
+
+@dataclass(frozen=True)
+class Line:
+    """One feature of one row, as views show it.
+
+    Args:
+        name: the feature's name, or what stands for it in this row.
+        value: the displayed datum as text, "" if there is none.
+        attribution: its attribution.
+        error: its standard error, or NaN.
+        position: position among the row's features.
+    """
+
+    name: str
+    value: str
+    attribution: float
+    error: float
+    position: int
+
+
+def lines(e: Attribution, row: int) -> list[Line]:
+    """All features of one row of an explanation of one output with a row axis, largest attribution first."""
+    values = e.values[row]
+    errors = np.full(len(values), np.nan) if e.std_error is None else e.std_error[row]
+    names = e.feature_names[row] if e.ragged else e.feature_names
+    data = row_cells(e, row)
+    said = None if e.conditions is None else e.conditions[row]
+    order = np.argsort(-np.nan_to_num(np.abs(values), nan=-1.0), kind="stable")
+    return [
+        Line(
+            name=names[i] if said is None or said[i] is None else str(said[i]),
+            value="" if data is None or (e.ragged and cell(data[i]) == names[i]) else cell(data[i]),
+            attribution=float(values[i]),
+            error=float(errors[i]),
+            position=int(i),
+        )
+        for i in order
+    ]
+
+
+def row_cells(e: Attribution, row: int) -> list[Any] | None:
+    """The displayed data of one row, one entry a feature."""
+    if e.data is None:
+        return None
+    if e.ragged:
+        return list(e.data[row])
+    frame = None if isinstance(e.data, np.ndarray) else e.data.iloc[[row]].astype(object)
+    cells: list[Any] = list(e.data[row]) if frame is None else list(frame.iloc[0])
+    if e.members is None:
+        return cells
+    return [", ".join(cell(cells[i]) for i in group) for group in e.members]
+
+
+def cell(value: Any) -> str:
+    """A datum as short text: numbers with 4 digits, dates without a midnight, everything else as it prints."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, (float, np.floating)):
+        return f"{float(value):.4g}"
+    text = str(value)
+    return text.removesuffix(" 00:00:00")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A number with its sign and a typographic minus."""
+    return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else str(value)
+
+
+def decimals(*magnitudes: float) -> int:
+    """Decimals that show the largest of these numbers with three digits or so."""
+    top = max((abs(m) for m in magnitudes if np.isfinite(m)), default=0.0)
+    return 3 if top == 0 else int(np.clip(2 - np.floor(np.log10(top)), 0, 8))
+
+
+def is_additive(e: Attribution, row: int) -> bool:
+    """Whether base value and attributions of a row add up to its prediction, up to rounding."""
+    total = float(e.base_values[row] + np.sum(e.values[row]))
+    goal = float(e.predictions[row])
+    size = max(1.0, abs(goal), float(np.max(np.abs(e.values[row]), initial=0.0))) if np.isfinite(goal) else 1.0
+    return abs(total - goal) <= 1e-6 * size

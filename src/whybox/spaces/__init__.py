@@ -1,0 +1,7 @@
+"""Spaces: what may vary, and how codes become model inputs."""
+
+from whybox.spaces.groups import Groups
+from whybox.spaces.marginal import Baseline, Marginal
+from whybox.spaces.summaries import summarize
+
+__all__ = ["Baseline", "Groups", "Marginal", "summarize"]

@@ -1,0 +1,284 @@
+"""Explained rows and background rows side by side: checked once, brought to common dtypes exactly, and composed by coalition."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox._arrays import concat_rows, is_numpy, namespace, promote, to_numpy
+from whybox.typing import Array, Bools, Ints, Rows
+
+
+class Columns(Protocol):
+    """n explained rows and b background rows over the same d columns."""
+
+    @property
+    def n(self) -> int:
+        """Explained rows."""
+
+    @property
+    def b(self) -> int:
+        """Background rows."""
+
+    @property
+    def d(self) -> int:
+        """Columns."""
+
+    def block(self, instances: Ints, mask: Bools, draws: slice) -> Rows:
+        """Rows of every instance (n_i,) with every mask (m, d) and these draws, in this nesting."""
+
+    def pick(self, instances: Ints, mask: Bools, draws: Ints) -> Rows:
+        """Row by row: instance (r,), mask (r, d), draw (r,)."""
+
+    def explained(self, start: int, stop: int) -> Rows:
+        """Rows of x as they are."""
+
+    def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """(n, d) and (b, d): an integer for each cell, equal exactly for identical values of a column."""
+
+    def digest(self) -> str:
+        """Identifies the content, for checkpoints."""
+
+
+def mix(bits: NDArray[np.uint64], salt: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): spreads bits so that sums of cells collide only by chance, 1 in 2**128."""
+    with np.errstate(over="ignore"):
+        z = bits + salt
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def cell_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(rows, d) cells to (rows, d, 2) hashes, other for each column."""
+    columns = np.arange(codes.shape[1], dtype=np.uint64)
+    halves = []
+    for half in (1, 2):
+        salt = mix(columns * np.uint64(2) + np.uint64(half), np.uint64(0x9E3779B97F4A7C15 * half % 2**64))
+        halves.append(mix(mix(codes, salt), salt))
+    return np.stack(halves, axis=-1)
+
+
+def _bits(a: NDArray[Any]) -> NDArray[np.uint64]:
+    """Fixed-width values as integers, equal exactly when the bits are."""
+    a = np.ascontiguousarray(a)
+    if a.dtype == bool:
+        return a.astype(np.uint64)
+    return a.view(f"u{a.dtype.itemsize}").astype(np.uint64, copy=False)
+
+
+def _levels(values: Any) -> NDArray[np.uint64]:
+    """One column's values as integers; objects are equal only if their types are (1, 1.0 and True are three levels)."""
+    import pandas as pd
+
+    if values.dtype == object:
+        values = np.array([f"{type(value).__qualname__} {value!r}" for value in values], dtype=object)
+    return np.asarray(pd.factorize(values, use_na_sentinel=False)[0]).astype(np.uint64)
+
+
+@dataclass(frozen=True)
+class ArrayColumns:
+    """Columns of one array: NumPy, or any library of the array API standard, composed in that library and on its device.
+
+    Args:
+        x: (n, d).
+        background: (b, d), same library and dtype.
+    """
+
+    x: Array
+    background: Array
+
+    @property
+    def n(self) -> int:
+        """Explained rows."""
+        return int(self.x.shape[0])
+
+    @property
+    def b(self) -> int:
+        """Background rows."""
+        return int(self.background.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Columns."""
+        return int(self.x.shape[1])
+
+    def block(self, instances: Ints, mask: Bools, draws: slice) -> Rows:
+        """See :class:`Columns`. Draws and columns are laid side by side, so that the innermost loop is long: twice as fast."""
+        background = self.background[draws]
+        b, d = int(background.shape[0]), self.d
+        if is_numpy(self.x):
+            wide = self._widened(mask, b)
+            rows = np.tile(self.x[instances], (1, b))[:, None, :]
+            return np.where(wide[None], rows, background.reshape(1, 1, -1)).reshape(-1, d)
+        xp = namespace(self.x)
+        rows = self._chosen(self.x, instances)[:, None, None, :]
+        keep = self._on_device(mask)[None, :, None, :]
+        return xp.reshape(xp.where(keep, rows, background[None, None, :, :]), (-1, d))
+
+    def _widened(self, mask: Bools, b: int) -> Bools:
+        """(m, d) to (m, b * d); the last one is kept, because the same coalitions come for one instance after the other."""
+        if b == 1:
+            return mask
+        same = (mask.ctypes.data, mask.shape, mask.strides, b)
+        last = self.__dict__.get("_last")
+        if last is None or last[0] != same:
+            last = (same, mask, np.repeat(mask, b, axis=0).reshape(len(mask), -1))  # mask is held, so its address stays its own
+            self.__dict__["_last"] = last
+        wide: Bools = last[2]
+        return wide
+
+    def pick(self, instances: Ints, mask: Bools, draws: Ints) -> Rows:
+        """See :class:`Columns`."""
+        if is_numpy(self.x):
+            return np.where(mask, self.x[instances], self.background[draws])
+        chosen = self._chosen(self.x, instances), self._chosen(self.background, draws)
+        return namespace(self.x).where(self._on_device(mask), *chosen)
+
+    def explained(self, start: int, stop: int) -> Rows:
+        """See :class:`Columns`."""
+        part = self.x[start:stop]
+        return part.copy() if is_numpy(part) else namespace(part).asarray(part, copy=True)
+
+    def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """See :class:`Columns`."""
+        x, background = to_numpy(self.x), to_numpy(self.background)
+        if x.dtype.kind in "biufmM" and x.dtype.itemsize <= 8:
+            return _bits(x), _bits(background)
+        both = np.concatenate([x, background])
+        codes = np.stack([_levels(both[:, j]) for j in range(self.d)], axis=1)
+        return codes[: self.n], codes[self.n :]
+
+    def digest(self) -> str:
+        """See :class:`Columns`."""
+        state = hashlib.sha256()
+        for array in (self.x, self.background):
+            host = to_numpy(array)
+            state.update(repr((host.shape, host.dtype.str)).encode())
+            state.update(repr(host.tolist()).encode() if host.dtype == object else np.ascontiguousarray(host).tobytes())
+        return state.hexdigest()
+
+    def _on_device(self, host: NDArray[Any]) -> Array:
+        return namespace(self.x).asarray(np.ascontiguousarray(host), device=self.x.device)
+
+    def _chosen(self, array: Array, index: Ints) -> Array:
+        return namespace(array).take(array, self._on_device(index), axis=0)
+
+
+@dataclass(frozen=True)
+class FrameColumns:
+    """Columns of a DataFrame, each in its own dtype: strings, categories, nullable, dates and NaN reach the model as they are.
+
+    Args:
+        x: (n, d) DataFrame.
+        background: (b, d) DataFrame with the same columns, order and dtypes.
+    """
+
+    x: Any
+    background: Any
+
+    def __post_init__(self) -> None:
+        names = list(self.x.columns)
+        kinds: dict[Any, list[int]] = {}
+        for j, dtype in enumerate(self.x.dtypes):
+            plain = isinstance(dtype, np.dtype) and dtype.kind in "biufMm"
+            kinds.setdefault(dtype if plain else ("extension", j), []).append(j)
+        blocks: list[tuple[Ints, ArrayColumns | None, Any]] = []
+        for where in kinds.values():
+            part, back = self.x.iloc[:, where], self.background.iloc[:, where]
+            if isinstance(self.x.dtypes.iloc[where[0]], np.dtype) and self.x.dtypes.iloc[where[0]].kind in "biufMm":
+                blocks.append((np.array(where), ArrayColumns(part.to_numpy(), back.to_numpy()), None))
+            else:
+                blocks.append((np.array(where), None, concat_rows([part, back]).iloc[:, 0].array))
+        object.__setattr__(self, "_blocks", blocks)
+        object.__setattr__(self, "_names", names)
+
+    @property
+    def n(self) -> int:
+        """Explained rows."""
+        return len(self.x)
+
+    @property
+    def b(self) -> int:
+        """Background rows."""
+        return len(self.background)
+
+    @property
+    def d(self) -> int:
+        """Columns."""
+        return int(self.x.shape[1])
+
+    def block(self, instances: Ints, mask: Bools, draws: slice) -> Rows:
+        """See :class:`Columns`."""
+        k = np.arange(self.b, dtype=np.int64)[draws]
+        n, m, b = len(instances), len(mask), len(k)
+        rows = np.broadcast_to(instances[:, None, None], (n, m, b)).reshape(-1)
+        drawn = np.broadcast_to(k[None, None, :], (n, m, b)).reshape(-1)
+
+        def spread(where: Ints) -> Bools:
+            return np.broadcast_to(mask[None, :, None, where], (n, m, b, len(where))).reshape(-1, len(where))
+
+        return self._assemble(
+            [
+                columns.block(instances, mask[:, where], draws)
+                if columns is not None
+                else values.take(np.where(spread(where)[:, 0], rows, self.n + drawn))
+                for where, columns, values in self._blocks  # type: ignore[attr-defined]  # set in __post_init__
+            ],
+            n * m * b,
+        )
+
+    def pick(self, instances: Ints, mask: Bools, draws: Ints) -> Rows:
+        """See :class:`Columns`."""
+        return self._assemble(
+            [
+                columns.pick(instances, mask[:, where], draws)
+                if columns is not None
+                else values.take(np.where(mask[:, where[0]], instances, self.n + draws))
+                for where, columns, values in self._blocks  # type: ignore[attr-defined]
+            ],
+            len(instances),
+        )
+
+    def _assemble(self, parts: list[Any], rows: int) -> Rows:
+        import pandas as pd
+
+        names = self._names  # type: ignore[attr-defined]
+        blocks = self._blocks  # type: ignore[attr-defined]
+        if len(blocks) == 1 and blocks[0][1] is not None:
+            return pd.DataFrame(parts[0], columns=names, copy=False)
+        columns: list[Any] = [None] * len(names)
+        for (where, array, _), part in zip(blocks, parts, strict=True):
+            for i, j in enumerate(where.tolist()):
+                columns[j] = part[:, i] if array is not None else part
+        frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(rows), copy=False)
+        frame.columns = pd.Index(names)
+        return frame
+
+    def explained(self, start: int, stop: int) -> Rows:
+        """See :class:`Columns`."""
+        return self.x.iloc[start:stop].reset_index(drop=True)
+
+    def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """See :class:`Columns`."""
+        both = concat_rows([self.x, self.background])
+        codes = np.stack([_levels(both.iloc[:, j].array) for j in range(self.d)], axis=1)
+        return codes[: self.n], codes[self.n :]
+
+    def digest(self) -> str:
+        """See :class:`Columns`."""
+        import pandas as pd
+
+        state = hashlib.sha256(repr((self._names, [str(t) for t in self.x.dtypes])).encode())  # type: ignore[attr-defined]
+        for frame in (self.x, self.background):
+            state.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        return state.hexdigest()
+
+
+def same_dtype(x: NDArray[Any], background: NDArray[Any]) -> ArrayColumns:
+    """NumPy columns in a dtype that holds both exactly, see :func:`whybox._arrays.promote`."""
+    return ArrayColumns(*promote(x, background, "x and background"))

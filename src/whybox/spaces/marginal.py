@@ -1,0 +1,205 @@
+"""Features replaced from a background: the interventional (marginal) game."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox._arrays import concat_rows, is_frame
+from whybox.errors import InputError, OutputValueError, ShapeError
+from whybox.spaces._columns import Columns, cell_hashes
+from whybox.spaces._ingest import as_rows, join
+from whybox.typing import Ask, Floats, Ints, Model, Rows
+
+_TABLE_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """A coalition keeps its features; the others take the values of every background row, and the outputs are averaged.
+
+    ``v(S) = sum_b w_b f(x_S, b_rest)`` (Lundberg and Lee 2017; Janzing, Minorics and Bloebaum 2020). All rows of the background are
+    used; nothing is subsampled. For a smaller one see :func:`whybox.spaces.summarize`.
+
+    Args:
+        background: (b, d) reference rows: array of any library, or DataFrame with the columns that the model takes.
+        weights: (b,) non-negative weights, normalised to 1; None (default) weighs all rows alike.
+
+    Raises:
+        InputError: the background is empty or not tabular.
+        ShapeError: other shapes than these.
+
+    Example:
+        >>> Marginal(np.zeros((10, 3))).background.shape
+        (10, 3)
+    """
+
+    background: Any
+    weights: Any = None
+
+    def __post_init__(self) -> None:
+        rows = as_rows(self.background, "background")
+        if self.weights is not None:
+            w = np.asarray(self.weights, dtype=np.float64)
+            if w.shape != (rows.shape[0],):
+                raise ShapeError(f"weights: expected one for each of the {rows.shape[0]} background rows, got shape {w.shape}")
+            if not np.isfinite(w).all() or (w < 0).any() or w.sum() <= 0:
+                raise InputError("weights: expected finite, non-negative numbers with a positive sum")
+
+    def bind(self, x: Any, model: Model) -> MarginalBound:
+        """Match x with the background, see :func:`whybox.spaces._ingest.join`."""
+        columns, names = join(x, self.background, model)
+        weights = None
+        if self.weights is not None:
+            weights = np.asarray(self.weights, dtype=np.float64)
+            weights = weights / weights.sum()
+        return MarginalBound(columns, names, weights)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A coalition keeps its features; the others take the values of one reference row.
+
+    Args:
+        values: (d,) or (1, d) reference values, or a DataFrame of one row.
+
+    Raises:
+        ShapeError: more than one row.
+
+    Example:
+        >>> Baseline([0.0, 0.0]).row.shape
+        (1, 2)
+    """
+
+    values: Any
+    row: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        row = self.values
+        if not is_frame(row):
+            row = np.asarray(row) if isinstance(row, (list, tuple)) else row
+            row = row.reshape(1, -1) if getattr(row, "ndim", 2) == 1 else row
+        row = as_rows(row, "values")
+        if row.shape[0] != 1:
+            raise ShapeError(f"values: expected one reference row, got {row.shape[0]}; for several use Marginal(background)")
+        object.__setattr__(self, "row", row)
+
+    def bind(self, x: Any, model: Model) -> MarginalBound:
+        """Match x with the reference row."""
+        columns, names = join(x, self.row, model)
+        return MarginalBound(columns, names, None)
+
+
+@dataclass(frozen=True)
+class MarginalBound:
+    """A marginal space bound to the explained rows, see :class:`whybox.typing.Bound`."""
+
+    columns: Columns
+    names: tuple[str, ...]
+    weights: Floats | None
+    shared_empty: bool = True
+
+    @property
+    def n(self) -> int:
+        """Explained rows."""
+        return self.columns.n
+
+    @property
+    def draws(self) -> int:
+        """Background rows."""
+        return self.columns.b
+
+    def n_features(self, instance: int) -> int:
+        """Columns."""
+        return self.columns.d
+
+    def feature_names(self, instance: int) -> tuple[str, ...]:
+        """Column names."""
+        return self.names
+
+    def plain(self, start: int, stop: int) -> Rows:
+        """Explained rows as the model takes them."""
+        return self.columns.explained(start, stop)
+
+    def row_keys(self) -> NDArray[np.uint64] | None:
+        """Sums of the cells' hashes."""
+        cells = self._cells[0]
+        blocks = [cell_hashes(cells[i : i + 4096]).sum(axis=1, dtype=np.uint64) for i in range(0, self.n, 4096)]
+        return np.concatenate(blocks)
+
+    def digest(self) -> str:
+        """Identifies rows, background and weights."""
+        return self.columns.digest() + ("" if self.weights is None else hashlib.sha256(self.weights.tobytes()).hexdigest())
+
+    def compose(self, ask: Ask, start: int, stop: int) -> Rows:
+        """Rows start to stop of an ask, as at most five blocks: whole instances, and what sticks out at both ends."""
+        m, b = len(ask.codes), self.draws
+        parts = []
+        while start < stop:
+            code, draw = divmod(start, b)
+            instance, code = divmod(code, m)
+            if draw or stop - start < b:  # within one code
+                size = min(b - draw, stop - start)
+                block = slice(instance, instance + 1), slice(code, code + 1), slice(draw, draw + size)
+            elif code or stop - start < m * b:  # whole codes of one instance
+                count = min(m - code, (stop - start) // b)
+                size, block = count * b, (slice(instance, instance + 1), slice(code, code + count), slice(0, b))
+            else:  # whole instances
+                count = (stop - start) // (m * b)
+                size, block = count * m * b, (slice(instance, instance + count), slice(0, m), slice(0, b))
+            parts.append(self.columns.block(ask.instances[block[0]], ask.codes[block[1]], block[2]))
+            start += size
+        return concat_rows(parts)
+
+    def take(self, ask: Ask, index: Ints) -> Rows:
+        """Chosen rows of an ask."""
+        code, draw = np.divmod(index, self.draws)
+        instance, code = np.divmod(code, len(ask.codes))
+        return self.columns.pick(ask.instances[instance], ask.codes[code], draw)
+
+    @cached_property
+    def _cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        return self.columns.cells()
+
+    @cached_property
+    def _background_hashes(self) -> NDArray[np.uint64]:
+        return cell_hashes(self._cells[1])
+
+    def keys(self, ask: Ask) -> NDArray[np.uint64] | None:
+        """A row's key is the sum of its cells' hashes, so the keys of all rows are two small products, and no row is composed."""
+        ours, theirs = cell_hashes(self._cells[0][ask.instances]), self._background_hashes
+        mask = ask.codes.astype(np.uint64)
+        n, m, b = len(ask.instances), len(mask), self.draws
+        keys = np.empty((n, m, b, 2), dtype=np.uint64)
+        for half in (0, 1):
+            kept = ours[:, :, half] @ mask.T
+            filled = (1 - mask) @ theirs[:, :, half].T
+            np.add(kept[:, :, None], filled[None], out=keys[..., half])
+        return keys.reshape(-1, 2)
+
+    def fold(self, ask: Ask, outputs: Floats) -> Floats:
+        """Average over the background: (n_i, m, b, k) to (n_i, m, k). NaN outputs, where the engine let them through, are left out.
+
+        Raises:
+            OutputValueError: all outputs of a coalition are NaN.
+        """
+        if self.draws == 1 and not np.isnan(outputs.sum()):
+            return outputs[:, :, 0, :]
+        weights = np.full(self.draws, 1.0 / self.draws) if self.weights is None else self.weights
+        if not np.isnan(outputs.sum()):
+            if self.weights is None:
+                return np.asarray(np.add.reduce(outputs, axis=2) / self.draws)
+            return np.asarray(np.add.reduce(outputs * weights[:, None], axis=2))
+        there = ~np.isnan(outputs)
+        total = np.add.reduce(there * weights[:, None], axis=2)
+        if (total == 0).any():
+            raise OutputValueError(
+                "all outputs of a coalition are NaN: nothing is left to average; mend the model or enlarge the background"
+            )
+        result: Floats = np.add.reduce(np.where(there, outputs, 0.0) * weights[:, None], axis=2) / total
+        return result
