@@ -5,6 +5,7 @@ A library is looked at only if it has already been imported by the caller: nothi
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeGuard
@@ -29,6 +30,14 @@ __all__ = [
     "take_rows",
     "to_numpy",
 ]
+
+
+# What allocators say: torch (CPU and CUDA), cuBLAS, C++ libraries such as XGBoost and LightGBM, and XLA.
+_MESSAGES = re.compile(
+    r"out of memory|can't allocate memory|cannot allocate memory|not enough memory|unable to allocate|bad_alloc|bad allocation"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED",
+    re.IGNORECASE,
+)
 
 
 def is_numpy(x: object) -> TypeGuard[NDArray[Any]]:
@@ -171,10 +180,24 @@ def promote(a: NDArray[Any], b: NDArray[Any], what: str) -> tuple[NDArray[Any], 
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that host or device memory ran out."""
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    """Whether a call failed for want of memory, so that half the batch may pass.
+
+    Args:
+        error: what the model raised. The exceptions that it was explicitly raised from are looked at as well.
+
+    Returns:
+        True for MemoryError, torch's OutOfMemoryError, and any other Exception whose message says that memory could not be had.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")), is_out_of_memory(ValueError("bad row"))
+        (True, False)
+    """
+    torch_error = getattr(sys.modules.get("torch"), "OutOfMemoryError", None)  # torch cannot have raised it without being loaded
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while isinstance(link, Exception) and id(link) not in seen:
+        if isinstance(link, MemoryError) or (torch_error is not None and isinstance(link, torch_error)) or _MESSAGES.search(str(link)):
+            return True
+        seen.add(id(link))
+        link = link.__cause__
+    return False

@@ -6,30 +6,49 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from whybox._random import generator
 from whybox.engine import Engine, Run
-from whybox.errors import InputError, OptionError
+from whybox.errors import InputError, OptionError, OutputShapeError
 from whybox.explanations import Attribution
 from whybox.models import as_model
 from whybox.spaces import Marginal
 from whybox.typing import Bound, Floats, Ints, Model, Space, Target
 
 
+class Composed(Protocol):
+    """What every explainer is made of."""
+
+    @property
+    def model(self) -> Any:
+        """Whatever :func:`whybox.as_model` takes."""
+
+    @property
+    def output(self) -> str:
+        """Which output, see :func:`whybox.as_model`."""
+
+    @property
+    def space(self) -> Space | None:
+        """What may vary; None means the marginal space over ``background``."""
+
+    @property
+    def background(self) -> Any:
+        """Reference rows, or None."""
+
+    @property
+    def engine(self) -> Engine:
+        """How the model is called."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """One call of ``explain``, as its explainer makes it.
+    """One call of ``explain``.
 
     Args:
-        method: the explainer's name.
-        model: whatever :func:`whybox.as_model` takes.
-        output: which output, see :func:`whybox.as_model`.
-        space: what may vary; None means the marginal space over ``background``.
-        background: reference rows, or None.
-        engine: how the model is called.
+        explainer: who was called; its class names the method.
         x: rows to explain.
         seed: of every draw.
         target: outputs to explain.
@@ -38,18 +57,18 @@ class Request:
         settings: what else determines the result, JSON-able.
     """
 
-    method: str
-    model: Any
-    output: str
-    space: Space | None
-    background: Any
-    engine: Engine
+    explainer: Composed
     x: Any
     seed: int
     target: Target
     progress: bool | None
     checkpoint: str | os.PathLike[str] | None
     settings: Mapping[str, Any]
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return type(self.explainer).__name__
 
 
 class Job:
@@ -65,12 +84,13 @@ class Job:
 
     def __init__(self, request: Request) -> None:
         generator(request.seed)
+        who = request.explainer
         self.request = request
-        self.model: Model = as_model(request.model, output=request.output)  # type: ignore[arg-type]  # as_model checks the name
-        self.bound: Bound = resolve_space(request.space, request.background).bind(request.x, self.model)
+        self.model: Model = as_model(who.model, output=who.output)  # type: ignore[arg-type]  # as_model checks the name
+        self.bound: Bound = resolve_space(who.space, who.background).bind(request.x, self.model)
         self.rows, self._inverse = _distinct(self.bound)
         about = {"method": request.method, "seed": int(request.seed), **request.settings}
-        self.run: Run = request.engine.start(
+        self.run: Run = who.engine.start(
             self.model,
             checkpoint=request.checkpoint,
             job=self._identity(about) if request.checkpoint is not None else "",
@@ -79,6 +99,7 @@ class Job:
         )
         try:
             self.full = self._predict_rows()
+            check_names(self.model, self.full.shape[1])
             self.target, self.chosen = resolve_target(request.target, self.full, self.model)
         except BaseException:
             self.run.__exit__(None, None, None)
@@ -91,7 +112,7 @@ class Job:
         self.run.__exit__(None, None, None)
 
     def _identity(self, about: Mapping[str, Any]) -> str:
-        version = self.model.identify() if self.model.identify is not None else self.model.fingerprint
+        version = self.model.identity()
         content = repr((sorted((k, repr(v)) for k, v in about.items()), version, self.bound.digest()))
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -141,11 +162,11 @@ class Job:
         request = self.request
         squeeze = self.chosen is not None or self.run.one_axis
 
-        def shaped(array: Floats | None) -> Floats | None:
-            if array is None:
-                return None
+        def shaped(array: Floats) -> Floats:
             full = array if len(self.rows) == self.bound.n else array[self._inverse]
-            return full[..., 0] if squeeze else full
+            full = full[..., 0] if squeeze else full
+            full.setflags(write=False)  # the result takes read-only arrays as they are, without a copy
+            return full
 
         everywhere = np.arange(len(self.rows))
         chosen = self.chosen if self.chosen is None or len(self.rows) == self.bound.n else self.chosen[self._inverse]
@@ -154,11 +175,11 @@ class Job:
             base_values=shaped(base_values),
             predictions=shaped(self.select(self.full, everywhere)),
             data=request.x,
-            std_error=shaped(std_error),
+            std_error=None if std_error is None else shaped(std_error),
             feature_names=feature_names if feature_names is not None else self.bound.feature_names(0),
             output_names=self.model.output_names,
-            score=shaped(score),
-            intercept=shaped(intercept),
+            score=None if score is None else shaped(score),
+            intercept=None if intercept is None else shaped(intercept),
             method=request.method,
             estimator=estimator,
             target=self.target,
@@ -184,6 +205,17 @@ def resolve_space(space: Space | None, background: Any) -> Space:
     if background is None:
         raise OptionError("pass background= (reference rows, such as 100 training rows) or space=: without them no feature can be removed")
     return background if isinstance(background, Space) else Marginal(background)
+
+
+def check_names(model: Model, k: int) -> None:
+    """One name an output.
+
+    Raises:
+        OutputShapeError: the model has another number of outputs than names.
+    """
+    names = model.output_names
+    if names is not None and len(names) != k:
+        raise OutputShapeError(f"{model.name}: has {len(names)} output names {list(names)[:5]} and answers with {k} outputs a row")
 
 
 def resolve_target(target: Target, full: Floats, model: Model) -> tuple[Any, Ints | None]:

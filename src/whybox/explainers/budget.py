@@ -41,10 +41,18 @@ class Budget:
         Raises:
             BudgetError: it does not buy a single one.
         """
+        return clip_to_all(d, self.bought(draws))
+
+    def bought(self, draws: int) -> int:
+        """Coalitions that the budget pays for.
+
+        Raises:
+            BudgetError: it does not buy a single one.
+        """
         bought = self.coalitions if self.coalitions is not None else (self.rows or 0) // draws
         if bought < 1:
             raise BudgetError(f"budget: {self.rows} model rows are less than one coalition, which takes {draws} (one a background row)")
-        return clip_to_all(d, bought)
+        return bought
 
 
 def clip_to_all(d: int, coalitions: int) -> int:

@@ -83,9 +83,7 @@ class Occlusion:
             raise OptionError(f"budget: Occlusion always asks one coalition a feature, got {budget!r}; leave budget out")
         if tol is not None and not tol > 0:
             raise OptionError(f"tol: expected a positive number, got {tol!r}")
-        request = Request(
-            "Occlusion", self.model, self.output, self.space, self.background, self.engine, x, seed, target, progress, checkpoint, {}
-        )
+        request = Request(self, x, seed, target, progress, checkpoint, {})
         with Job(request) as job:
             d = one_width(job.bound, "Occlusion")
             u, k = job.full.shape

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whybox.explanations._view import batch, decimals, is_additive, lines, output_label, row_labels, row_output, signed
+from whybox.explanations._view import batch, decimals, is_additive, lines, output_label, row_labels, row_output, shortened, signed
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -70,7 +70,7 @@ def _row(e: Attribution, max_display: int) -> list[str]:
     rows: list[tuple[str, ...]] = [("feature", "value", "attribution", "95 % interval" if e.std_error is not None else "")]
     for line in some:
         reach = f"± {_Z * line.error:.{digits}f}" if np.isfinite(line.error) else ""
-        rows.append((_clean(line.name), _clean(line.value), signed(line.attribution, digits), reach))
+        rows.append((_clean(line.name), _clean(shortened(line.value, 48)), signed(line.attribution, digits), reach))
     if rest:
         rows.append((f"{len(rest)} more", "", signed(float(sum(line.attribution for line in rest)), digits), ""))
     name = row_output(e, 0)

@@ -157,6 +157,11 @@ def cell(value: Any) -> str:
     return text.removesuffix(" 00:00:00")
 
 
+def shortened(text: str, most: int = 160) -> str:
+    """A datum that is a long text, cut with an ellipsis; names are never cut."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """A number with its sign and a typographic minus."""
     return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else str(value)

@@ -1,7 +1,7 @@
 """Adapters: one file a library. ``as_model`` is the only way in."""
 
+from whybox._arrays import is_out_of_memory
 from whybox.models._adapt import as_model
-from whybox.models._memory import is_out_of_memory
 from whybox.models._options import Output
 
 __all__ = ["Output", "as_model", "is_out_of_memory"]

@@ -1,0 +1,9 @@
+"""Explainers: one composition of space, sampler, engine and solver a file."""
+
+from whybox.explainers._shapley import ToleranceWarning
+from whybox.explainers.budget import Budget
+from whybox.explainers.exact_shap import ExactSHAP
+from whybox.explainers.occlusion import Occlusion
+from whybox.explainers.permutation_shap import PermutationSHAP
+
+__all__ = ["Budget", "ExactSHAP", "Occlusion", "PermutationSHAP", "ToleranceWarning"]

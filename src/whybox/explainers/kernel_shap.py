@@ -1,0 +1,130 @@
+"""KernelSHAP: Shapley values by regression on sampled coalitions."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
+
+from whybox._random import generator
+from whybox.engine import Engine
+from whybox.errors import OptionError
+from whybox.explainers._job import Request, resolve_space
+from whybox.explainers._shapley import Plan, explain_shapley
+from whybox.explainers.budget import Budget, resolve_budget
+from whybox.explainers.exact_shap import check_link
+from whybox.explanations import Attribution
+from whybox.samplers import coalitions
+from whybox.solvers import choose_estimator, solve_exact, solve_least_squares, solve_odd_gp
+from whybox.typing import Space, Target
+
+ESTIMATORS = {"least squares": solve_least_squares, "odd GP": solve_odd_gp}
+SAMPLINGS = ("auto", "leverage", "kernel", "chain")
+
+
+@dataclass(frozen=True)
+class KernelSHAP:
+    """Shapley values from far fewer than ``2**d`` coalitions, each with a standard error (Lundberg and Lee 2017).
+
+    All rows share the coalitions of a call, so that one factorisation serves every row and output; they come in complementary pairs and
+    without replacement (Covert and Lee 2021; Musco and Witter 2025). ``estimator="auto"`` takes the best known estimator for the number
+    of features and the budget: exact if the budget covers all coalitions, otherwise the odd Gaussian process or paired least squares. The
+    result says which: ``e.estimator``.
+
+    Args:
+        model: anything that :func:`whybox.as_model` takes.
+        background: (b, d) reference rows that replace missing features, all of them used; or None if ``space`` is given.
+        space: what may vary, instead of a background.
+        output: which output of the model, see :func:`whybox.as_model`. Default "auto".
+        estimator: "auto" (default), "odd GP" or "least squares".
+        sampling: "auto" (default), "leverage", "kernel" or "chain", see :func:`whybox.samplers.coalitions`.
+        link: "identity" (default), or "logit" to explain probabilities in log-odds.
+        engine: how the model is called.
+
+    Raises:
+        OptionError: neither or both of background and space, or an option that does not exist.
+
+    Example:
+        >>> import numpy as np
+        >>> e = KernelSHAP(lambda x: x @ np.array([1.0, 2.0, 3.0]), np.zeros((1, 3))).explain(np.ones((2, 3)))
+        >>> e.values.round(6)
+        array([[1., 2., 3.],
+               [1., 2., 3.]])
+    """
+
+    model: Any
+    background: Any = None
+    _: KW_ONLY
+    space: Space | None = None
+    output: str = "auto"
+    estimator: Literal["auto", "odd GP", "least squares"] = "auto"
+    sampling: Literal["auto", "leverage", "kernel", "chain"] = "auto"
+    link: Literal["identity", "logit"] = "identity"
+    engine: Engine = Engine()
+
+    def __post_init__(self) -> None:
+        resolve_space(self.space, self.background)
+        check_link(self.link)
+        if self.estimator != "auto" and self.estimator not in ESTIMATORS:
+            raise OptionError(f'estimator: expected "auto" or one of {list(ESTIMATORS)}, got {self.estimator!r}')
+        if self.sampling not in SAMPLINGS:
+            raise OptionError(f"sampling: expected one of {list(SAMPLINGS)}, got {self.sampling!r}")
+
+    def explain(
+        self,
+        x: Any,
+        *,
+        seed: int = 0,
+        target: Target = None,
+        budget: int | Budget | None = None,
+        tol: float | None = None,
+        progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Attribution:
+        """Explain every row of x.
+
+        Args:
+            x: (n, d) rows: array of any library, or DataFrame with the background's columns.
+            seed: of the coalitions; the same seed gives the same bits.
+            target: None (default) explains every output, "predicted" each row's largest one; or an output's name or position.
+            budget: coalitions a row, or :class:`whybox.Budget` in model rows. Default ``2 d + 512``, or all ``2**d - 2`` if these are
+                fewer.
+            tol: go on, doubling the coalitions, until every standard error of a row is at most this, in units of the output; ``budget``
+                is then the most coalitions (default ``2 d + 16384``).
+            progress: show a progress bar.
+            checkpoint: path of a log of answered batches, from which an interrupted call goes on.
+
+        Returns:
+            values (n, d) or (n, d, k), which add up to predictions minus base_values, and std_error.
+
+        Raises:
+            InputError: x does not fit the background.
+            BudgetError: the budget does not buy a single pair of coalitions.
+            OptionError: an argument has a value that does not exist.
+        """
+        settings = {"estimator": self.estimator, "sampling": self.sampling, "link": self.link, "budget": repr(budget), "tol": tol}
+        request = Request(
+            self,
+            x,
+            seed,
+            target,
+            progress,
+            checkpoint,
+            settings,
+        )
+        return explain_shapley(
+            request,
+            lambda d, m: self._plan(d, m, seed),
+            budget=lambda d, draws: resolve_budget(budget, tol, d, draws),
+            tol=tol,
+            link=self.link,
+        )
+
+    def _plan(self, d: int, m: int, seed: int) -> Plan:
+        rng = generator(seed, "coalitions", d)
+        if m >= 2**d - 2:
+            return Plan(coalitions(d, max(m, 2), rng), solve_exact, complete=True)
+        chosen = choose_estimator(d, m)
+        scheme = chosen.scheme if self.sampling == "auto" else self.sampling
+        solve = chosen.solve if self.estimator == "auto" else ESTIMATORS[self.estimator]
+        return Plan(coalitions(d, m, rng, scheme=scheme), solve)

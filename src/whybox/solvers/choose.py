@@ -1,0 +1,65 @@
+"""Which sampler and solver answer best for a number of features and a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from whybox.errors import BudgetError, OptionError
+from whybox.solvers.exact import solve_exact
+from whybox.solvers.least_squares import solve_least_squares
+from whybox.solvers.odd_gp import solve_odd_gp
+from whybox.typing import Bools, Estimate, Floats
+
+Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
+
+_MOST_FEATURES = 256
+_MOST_PAIRS = 1000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What ``estimator="auto"`` does.
+
+    Args:
+        scheme: for :func:`whybox.samplers.coalitions`.
+        solve: reads the coalitions that the scheme draws.
+        name: of the solver.
+        exact: the budget covers every coalition.
+        reason: why, in a sentence for the user.
+    """
+
+    scheme: str
+    solve: Solver
+    name: str
+    exact: bool
+    reason: str
+
+
+def choose_estimator(d: int, budget: int) -> Choice:
+    """The best estimator for d features and a budget of coalitions besides the empty and the full one.
+
+    Args:
+        d: number of features.
+        budget: coalitions that :func:`whybox.samplers.coalitions` may draw.
+
+    Raises:
+        OptionError: d is below 1.
+        BudgetError: the budget does not pay for one pair.
+
+    Example:
+        >>> choose_estimator(4, 14).name, choose_estimator(30, 300).name, choose_estimator(5000, 20000).name
+        ('exact', 'odd GP', 'least squares')
+    """
+    if d < 1:
+        raise OptionError(f"d: expected at least one feature, got {d}")
+    if d > 1 and budget < 2:
+        raise BudgetError(f"budget: {d} features need at least one pair of coalitions, got a budget of {budget}; give 2 or more")
+    if d <= 24 and budget >= 2**d - 2:
+        return Choice("leverage", solve_exact, "exact", True, f"the budget covers all 2**{d} coalitions")
+    if d > _MOST_FEATURES:
+        return Choice("leverage", solve_least_squares, "least squares", False, f"more than {_MOST_FEATURES} features")
+    if budget // 2 > _MOST_PAIRS:
+        return Choice("leverage", solve_least_squares, "least squares", False, f"more than {_MOST_PAIRS} pairs of coalitions")
+    scheme = "chain" if budget < 4 * d else "leverage"
+    return Choice(scheme, solve_odd_gp, "odd GP", False, f"{budget} coalitions for {d} features")
