@@ -195,7 +195,9 @@ def _decode(answer: Any) -> tuple[Reply, Tokens | None]:
 
 def _usage(answer: Any) -> Tokens | None:
     usage = answer.get("usage")
-    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, dict) else []
-    if len(counts) == 2 and all(isinstance(c, int) and not isinstance(c, bool) and c >= 0 for c in counts):
-        return Tokens(*counts)
+    if not isinstance(usage, dict):
+        return None
+    sent, received = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if isinstance(sent, int) and isinstance(received, int) and sent >= 0 and received >= 0:
+        return Tokens(sent, received)
     return None

@@ -176,7 +176,7 @@ class TransformersGenerator:
         for row, sequence in enumerate(tokens):
             ids[row, width - len(sequence) :] = sequence
             mask[row, width - len(sequence) :] = 1
-        settings = GenerationConfig(
+        settings = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=sampling.max_tokens, do_sample=False, num_beams=1, pad_token_id=pad, eos_token_id=stops or None, use_cache=True
         )
         processors = LogitsProcessorList()
