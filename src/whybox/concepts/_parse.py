@@ -9,7 +9,7 @@ _FENCE = re.compile(r"^```[\w-]*\n(.*)\n```$", re.DOTALL)
 
 
 def edited_text(reply: str, opening: str, closing: str) -> str | None:
-    """The text between the markers.
+    r"""The text between the markers.
 
     A reply without markers is taken as a whole, as small models often leave them out; the checks judge it then. A reply with an opening
     marker and no closing one was cut off: None.
@@ -20,7 +20,7 @@ def edited_text(reply: str, opening: str, closing: str) -> str | None:
         closing: last marker line.
 
     Example:
-        >>> edited_text("Sure: <<<TEXT a>>>\\nBad soup.\\n<<<END a>>>", "<<<TEXT a>>>", "<<<END a>>>")
+        >>> edited_text("Sure: <<<TEXT a>>>\nBad soup.\n<<<END a>>>", "<<<TEXT a>>>", "<<<END a>>>")
         'Bad soup.'
     """
     reply = _THOUGHT.sub("", reply)

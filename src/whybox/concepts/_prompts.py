@@ -146,8 +146,8 @@ PARAPHRASE = PromptTemplate(
     "1",
     _SYSTEM,
     "Concept: {concept} ({description})\nCurrent value: {source}\nNew value: {target}\n"
-    + "Must stay as it is: everything that the text says\n"
-    + "\nSay the part of the text that tells the concept in other words of the same meaning. Everything else stays word for word.\n"
+    "Must stay as it is: everything that the text says\n"
+    "\nSay the part of the text that tells the concept in other words of the same meaning. Everything else stays word for word.\n"
     + _TEXT
     + _CLOSE,
 )

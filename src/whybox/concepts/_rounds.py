@@ -67,19 +67,10 @@ class Done:
     rejected: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Cost(GenerationCost):
-    """The cost of some rounds."""
-
-    def lasting(self, seconds: float) -> GenerationCost:
-        """With its wall time."""
-        return GenerationCost(self.requests, self.replies, self.cache_hits, self.prompt_tokens, self.reply_tokens, seconds)
-
-
-def cost_of(replies: Sequence[Reply]) -> Cost:
+def cost_of(replies: Sequence[Reply]) -> GenerationCost:
     """What these replies cost."""
     fresh = [reply for reply in replies if not reply.cached]
-    return Cost(
+    return GenerationCost(
         requests=sum(reply.requests for reply in fresh),
         replies=len(replies),
         cache_hits=len(replies) - len(fresh),
@@ -95,7 +86,7 @@ def work_off(
     sampling: Sampling,
     repairs: int,
     inspect: Callable[[Sequence[Task], Sequence[str]], list[str | None]] | None = None,
-) -> tuple[list[Done], Cost]:
+) -> tuple[list[Done], GenerationCost]:
     """Write all edits.
 
     Args:
@@ -115,17 +106,18 @@ def work_off(
     replies = [Reply("")] * len(tasks)
     rejected: list[tuple[str, ...]] = [()] * len(tasks)
     attempts = [0] * len(tasks)
-    spent = Cost()
+    spent = GenerationCost()
     waiting = list(range(len(tasks)))
     for last in [False] * repairs + [True]:
         if not waiting:
             break
         answers = llm.generate([prompts[i] for i in waiting], sampling)
-        spent = Cost(**{name: getattr(spent + cost_of(answers), name) for name in spent.__dataclass_fields__})
+        spent += cost_of(answers)
         for i, reply in zip(waiting, answers, strict=True):
             replies[i], texts[i] = reply, edited_text(reply.text, tasks[i].opening, tasks[i].closing)
             attempts[i] += 1
-        seen = [i for i in range(len(tasks)) if done[i] is not None or i in set(waiting)]
+        asked = set(waiting)
+        seen = [i for i in range(len(tasks)) if done[i] is not None or i in asked]
         verdict = dict(zip(seen, _verdicts(tasks, texts, replies, seen, waiting, checks, inspect), strict=True))
         again = []
         for i in waiting:
@@ -161,7 +153,7 @@ def _verdicts(
     whole = [check for check in checks if check.name == "duplicate"]
     rest = [check for check in checks if check.name != "duplicate"]
     settled = len(order) - len(fresh)
-    failures = [[] for _ in range(settled)] + judge(rest, candidates[settled:])
+    failures: list[list[tuple[str, str]]] = [[] for _ in range(settled)] + judge(rest, candidates[settled:])
     for i, found in enumerate(judge(whole, candidates)):
         if i >= settled:
             failures[i] += found
@@ -171,7 +163,7 @@ def _verdicts(
         for j, why in zip(passed, looks, strict=True):
             if why is not None:
                 failures[j].append(("label", why))
-    at = {i: failure for i, failure in zip(order, failures, strict=True)}
+    at = dict(zip(order, failures, strict=True))
     return [at[i] for i in seen]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whybox._random import generator
@@ -190,7 +190,7 @@ class LLMCounterfactuals:
             "fixed": list(self.fixed(concept)),
             "may_move": [] if self.graph is None else list(self.graph.may_move(concept, self.estimand)),
         }
-        cost = cost.lasting(time.perf_counter() - began)
+        cost = replace(cost, seconds=time.perf_counter() - began)
         name = "LLMCounterfactuals" if to is not None else "LLMCounterfactuals paraphrase"
         return Counterfactuals(texts=originals, edits=edits, source=name, estimand=self.estimand, cost=cost, settings=settings)
 
