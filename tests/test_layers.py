@@ -15,10 +15,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "whybox"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "typing"),
     ("_arrays", "_random"),
-    ("explanations", "datasets"),
+    ("explanations", "_remote"),
     ("models", "llms", "spaces", "engine"),
     ("samplers", "solvers"),
     ("explainers", "concepts"),
+    ("datasets",),
     ("evaluation", "distributed", "plots", "testing"),
     ("__init__",),
 )

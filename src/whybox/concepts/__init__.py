@@ -5,19 +5,17 @@ from whybox.concepts._checks import (
     Candidate,
     Changed,
     Check,
-    ConfoundersKept,
     Distinct,
     Ended,
     Near,
     NoMetaTalk,
     SameLanguage,
-    Similar,
     SimilarLength,
-    TargetReached,
 )
 from whybox.concepts._classifiers import CallableClassifier, ConceptClassifier, FittedClassifier, LLMClassifier
 from whybox.concepts._concept import Concept
 from whybox.concepts._graph import CausalGraph
+from whybox.concepts._model_checks import ConfoundersKept, Similar, TargetReached
 from whybox.concepts._nulls import null_edits
 from whybox.concepts._prompts import STRATEGIES, Example, PromptTemplate
 from whybox.concepts._source import CounterfactualSource, Paraphraser

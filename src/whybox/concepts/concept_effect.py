@@ -116,10 +116,10 @@ class ConceptEffect:
             nulls = _joined(originals, made, self.source.estimand)
         model = as_model(self.model)
         (asked, *rest), stats = _predict(model, self.engine, [joined] if nulls is None else [joined, nulls], progress)
-        effects = self._effects(asked, stats, model, seed)
-        return effects if not rest else replace(effects, null=self._effects(rest[0], stats, model, seed))
+        effects = self._effects(asked, stats, seed)
+        return effects if not rest else replace(effects, null=self._effects(rest[0], stats, seed))
 
-    def _effects(self, e: Counterfactuals, stats: RunStats, model: Model, seed: int) -> ConceptEffects:
+    def _effects(self, e: Counterfactuals, stats: RunStats, seed: int) -> ConceptEffects:
         keys = [(edit.original, Intervention(str(edit.concept), edit.source_value or "?", edit.target)) for edit in e.edits]
         interventions = tuple(dict.fromkeys(i for _, i in keys))
         number = {i: q for q, i in enumerate(interventions)}

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from whybox.concepts._checks import CHEAP, Check, Similar, similarities
+from whybox.concepts._checks import CHEAP, Check
+from whybox.concepts._model_checks import Similar, similarities
 from whybox.concepts._prompts import PromptTemplate, markers
 from whybox.concepts._rounds import Task, cost_of, work_off
 from whybox.concepts._source import check_texts
@@ -57,10 +58,10 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
 
 @dataclass(frozen=True)
 class FlipCounterfactuals:
-    """Minimal edits after which the explained model gives another label.
+    r"""Minimal edits after which the explained model gives another label.
 
     Three questions to the LLM: which latent features lead to the label, which words carry them, and which minimal edit of these words flips
-    it. Whether the label flipped is the explained model's to say; an edit that does not flip it is sent back, and is invalid if it stays so.
+    it. Whether the label flipped is the explained model's to say; an edit that does not flip it is sent back, and invalid if it stays so.
 
     Args:
         llm: any :class:`~whybox.llms.TextGenerator`.
@@ -81,7 +82,7 @@ class FlipCounterfactuals:
 
     Example:
         >>> from whybox.llms import FunctionGenerator
-        >>> llm = FunctionGenerator(lambda p: p.split("<<<TEXT")[1].split("\\n")[1].replace("good", "bad"), name="flipper")
+        >>> llm = FunctionGenerator(lambda p: p.split("<<<TEXT")[1].split("\n")[1].replace("good", "bad"), name="flipper")
         >>> model = lambda texts: [[float("bad" in t), float("good" in t)] for t in texts]
         >>> e = FlipCounterfactuals(llm, model, labels=("neg", "pos")).counterfactuals(["The soup was good."])
         >>> e.edits[0].text, e.flip_rate

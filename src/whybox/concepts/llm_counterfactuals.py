@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whybox._random import generator
-from whybox.concepts._checks import CHEAP, Check, ConfoundersKept, Similar, TargetReached, similarities
+from whybox.concepts._checks import CHEAP, Check
 from whybox.concepts._classifiers import ConceptClassifier
 from whybox.concepts._concept import Concept, by_name
 from whybox.concepts._graph import CausalGraph, Estimand, check_estimand
+from whybox.concepts._model_checks import ConfoundersKept, Similar, TargetReached, similarities
 from whybox.concepts._prompts import PARAPHRASE, Example, PromptTemplate, strategy, task_fields
 from whybox.concepts._rounds import Task, work_off
 from whybox.concepts._source import check_current, check_texts

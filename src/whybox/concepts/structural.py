@@ -101,11 +101,10 @@ class StructuralCounterfactuals:
             raise OptionError(f"concept: expected one of {sorted(named)}, got {concept!r}")
         named[concept].check(to)
         check_current(current, len(originals), named[concept].values)
-        values = self.data.values(concept)
         edits = []
         for i, text in enumerate(originals):
             row, done = self._find(text)
-            source = dict(done).get(concept) or (values[row] if not done else self._value(row, done, concept))
+            source = self.value(text, concept)
             if source == to:
                 continue
             new = self.data.counterfactual([row], {**dict(done), concept: to}, estimand=self.estimand)[0]
@@ -120,6 +119,15 @@ class StructuralCounterfactuals:
             cost=cost,
             settings=settings,
         )
+
+    def value(self, text: str, concept: str) -> str | None:
+        """The concept's value in a text of the data or in a counterfactual of one.
+
+        Raises:
+            InputError: the text is not known.
+        """
+        row, done = self._find(text)
+        return dict(done).get(concept) or (self.data.values(concept)[row] if not done else self._value(row, done, concept))
 
     def _find(self, text: str) -> tuple[int, tuple[tuple[str, str], ...]]:
         if text not in self._known:

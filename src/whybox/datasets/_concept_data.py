@@ -114,6 +114,23 @@ class ConceptData:
         codes = self.model.solve({name: e[at] for name, e in self.noise.items()}, set_to)
         return render(self.renderer, codes, self.style[at])
 
+    def paraphrase(self, index: Sequence[int] | Ints, concept: str, *, wording: int = 1) -> tuple[str, ...]:
+        """The texts with one concept told in other words and every value kept.
+
+        Args:
+            index: (m,) rows.
+            concept: what is told otherwise.
+            wording: how many wordings further. Default 1.
+
+        Returns:
+            m texts.
+        """
+        at = np.asarray(index, dtype=np.int64)
+        self._code(concept, self.model[concept].values[0])
+        style = self.style[at]
+        style[:, self.renderer.told.index(concept) * SLOTS + 1] += wording
+        return render(self.renderer, {name: codes[at] for name, codes in self.codes.items()}, style)
+
     def _code(self, concept: str, value: str) -> int:
         values = self.model[concept].values
         if concept not in self.renderer.told or value not in values:

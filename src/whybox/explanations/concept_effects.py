@@ -100,7 +100,7 @@ class ConceptEffects:
     @property
     def n_pairs(self) -> Ints:
         """(q,) pairs of each intervention, with or without a valid edit."""
-        return np.bincount(self.pair_intervention, minlength=len(self))
+        return np.bincount(self.pair_intervention, minlength=len(self)).astype(np.int64)
 
     @property
     def n_used(self) -> Ints:
@@ -138,7 +138,7 @@ class ConceptEffects:
             return self.output_names.index(output)
         if not -self.mean.shape[1] <= output < self.mean.shape[1]:
             raise OptionError(f"output: expected a position below {self.mean.shape[1]}, got {output}")
-        return output % self.mean.shape[1]
+        return int(output) % int(self.mean.shape[1])
 
     def to_frame(self) -> pd.DataFrame:
         """One row an intervention and output: mean, interval, pairs and how many could be used.
@@ -173,7 +173,8 @@ class ConceptEffects:
         """(k,) mean absolute individual effect of a concept's pairs, NaN without any."""
         chosen = [q for q, i in enumerate(self.interventions) if i.concept == concept]
         values = np.abs(self.individual[np.isin(self.pair_intervention, chosen) & (self.n_valid > 0)])
-        return values.mean(axis=0) if len(values) else np.full(self.mean.shape[1], np.nan)
+        result: Floats = values.mean(axis=0) if len(values) else np.full(self.mean.shape[1], np.nan)
+        return result
 
     def individual_frame(self) -> pd.DataFrame:
         """One row a pair: original, intervention, valid edits, effect on each output."""
@@ -257,13 +258,17 @@ def _cell(value: Any) -> str:
 
 def _distance(a: Floats, b: Floats, metric: str) -> Floats:
     """(p,) distances of rows."""
+    result: Floats
     norm_a, norm_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     if metric == "l2":
-        return np.linalg.norm(a - b, axis=1)
+        result = np.linalg.norm(a - b, axis=1)
+        return result
     if metric == "norm":
-        return np.abs(norm_a - norm_b)
+        result = np.abs(norm_a - norm_b)
+        return result
     if metric == "cosine":
         both = norm_a * norm_b
         cosine = np.divide((a * b).sum(axis=1), both, out=np.zeros_like(both), where=both > 0)
-        return 1.0 - cosine
+        result = 1.0 - cosine
+        return result
     raise OptionError(f'metric: expected "l2", "cosine" or "norm", got {metric!r}')

@@ -11,7 +11,9 @@ from whybox.llms._types import OnReply, Prompt, Reply, Sampling
 
 @dataclass(frozen=True)
 class FunctionGenerator:
-    """Calls a function with the last message of each prompt, one after the other.
+    """Calls a function with the text of each prompt, one after the other.
+
+    The text is every message but the system's, joined by blank lines: a function sees the question also when it is asked again.
 
     Args:
         function: text to text.
@@ -39,7 +41,7 @@ class FunctionGenerator:
         """Answer every prompt; what the function raises passes through."""
         replies = []
         for position, prompt in enumerate(prompts):
-            reply = Reply(self.function(prompt.messages[-1][1]), requests=1)
+            reply = Reply(self.function("\n\n".join(content for role, content in prompt.messages if role != "system")), requests=1)
             replies.append(reply)
             if on_reply is not None:
                 on_reply(position, reply)
