@@ -21,7 +21,7 @@ class StructuralEditor:
 
     Args:
         data: the texts that it knows.
-        sloppy: share of its edits in which it also moves a concept that must stay. Default 0.
+        sloppy: share of its edits in which it also moves a confounder (where there is none, another concept that must stay). Default 0.
         repents: whether it edits properly when told what was wrong. Default False.
         seed: of the choice of sloppy edits. Default 0.
 
@@ -73,6 +73,7 @@ class StructuralEditor:
         edited = str(edits[0].text)
         if self.bad(text, concept, target) and not (again and self.repents):
             fixed = [name for name in fields.get("Must stay as it is", "").split(", ") if name in self._values]
+            fixed = [name for name in self.data.graph.confounders(concept) if name in fixed] or fixed
             return self._spoilt(edited, fixed, concept, source)
         return edited
 
