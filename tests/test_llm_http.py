@@ -175,7 +175,7 @@ def test_token_and_money_budgets_are_never_exceeded(budget):
     price = Price(prompt=1.0, reply=1.0)
     with running("--say", "yes") as server:
         llm = echoing(server.base_url, budget=budget, price=price)
-        with pytest.raises(BudgetError, match="tokens|money"):
+        with pytest.raises(BudgetError, match=r"tokens|money"):
             llm.generate(asks(1000), Sampling(max_tokens=100))
         answered = server.stats()["answered"]
     assert llm.spent.tokens.total <= 2000
@@ -363,7 +363,7 @@ def test_killed_run_repeats_at_most_what_was_in_flight(tmp_path):
     assert len(stats["sent_for"]) == 500
     assert twice <= 8, f"{twice} replies were paid twice"
     assert cached >= before - 8
-    print(f"killed after {before} of 500 answers; {cached} from the cache, {twice} sent twice")
+    print(f"killed after {before} of 500 answers; {cached} from the cache, {twice} sent twice")  # noqa: T201  # shown with -s
 
 
 def test_ctrl_c_ends_the_run_and_keeps_what_arrived(tmp_path):

@@ -16,7 +16,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from whybox._random import generator
@@ -104,7 +104,7 @@ class LLMServer:
     ) -> bool:
         """Answer one request; False closes the connection."""
         if method == "GET" and path in ("/health", "/stats"):
-            return await self._send(writer, 200, asdict(self.counts))
+            return await self._send(writer, 200, vars(self.counts))
         if method != "POST" or path != "/v1/chat/completions":
             return await self._send(writer, 404, {"error": {"message": "no such path"}})
         if self._key is not None and headers.get("authorization") != f"Bearer {self._key}":
