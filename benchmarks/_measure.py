@@ -50,11 +50,11 @@ class CountingModel:
     """Counts rows, calls and CPU seconds of a predict function."""
 
     def __init__(self, predict: Callable[[Any], Any]) -> None:
-        self.predict, self.rows, self.calls, self.seconds = predict, 0, 0, 0.0
+        self._fn, self.rows, self.calls, self.seconds = predict, 0, 0, 0.0
 
     def __call__(self, rows: Any) -> Any:
         began = time.process_time()
-        out = self.predict(rows)
+        out = self._fn(rows)
         self.seconds += time.process_time() - began
         self.rows += len(rows)
         self.calls += 1

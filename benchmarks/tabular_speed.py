@@ -79,24 +79,7 @@ def explain(library: str, model: Any, background: np.ndarray, x: np.ndarray, bat
         explainer = shapiq.TabularExplainer(model, background, imputer="marginal", index="SV", max_order=1, sample_size=BACKGROUND)
         return explainer.explain_X(x, budget=COALITIONS)
     if library.startswith("captum"):
-        import torch
-        from captum.attr import KernelShap, ShapleyValueSampling
-
-        def forward(rows: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(np.asarray(model(rows.numpy()), dtype=np.float64))
-
-        # captum takes one baseline row a call; the background enters as 100 baselines averaged by repeating each explained row
-        base = torch.from_numpy(background)
-        method = KernelShap(forward) if library == "captum kernel" else ShapleyValueSampling(forward)
-        values = []
-        for row in torch.from_numpy(x):
-            repeated = row[None].repeat(BACKGROUND, 1)
-            if library == "captum kernel":
-                mean = lambda rows: forward(rows).reshape(-1, BACKGROUND).mean(1)  # noqa: E731
-                wrapped = KernelShap(lambda rows, mean=mean, repeated=repeated: mean(rows.repeat_interleave(1, 0)))
-                del wrapped
-            values.append(method.attribute(repeated, baselines=base, **_captum_budget(library, batch)).mean(0).numpy())
-        return np.stack(values)
+        return _captum(library, model, background, x, batch)
     if library == "fastshap":
         import pandas as pd
         from fastshap import KernelExplainer
@@ -110,10 +93,28 @@ def explain(library: str, model: Any, background: np.ndarray, x: np.ndarray, bat
     return [explainer.explain_instance(row, model, num_samples=5000) for row in x]
 
 
-def _captum_budget(library: str, batch: int) -> dict[str, int]:
-    if library == "captum kernel":
-        return {"n_samples": COALITIONS}
-    return {"n_samples": max(round(COALITIONS / D), 1), "perturbations_per_eval": max(batch // BACKGROUND, 1)}
+def _captum(library: str, model: Any, background: np.ndarray, x: np.ndarray, batch: int) -> Any:
+    """captum knows one baseline a row: the game over the background is written as a function of the mask, many masks a call."""
+    import torch
+    from captum.attr import KernelShap, ShapleyValueSampling
+
+    base = torch.from_numpy(background)
+    values = []
+    for row in torch.from_numpy(x):
+
+        def game(masks: torch.Tensor, row: torch.Tensor = row) -> torch.Tensor:
+            rows = torch.where(masks[:, None, :] > 0.5, row, base).reshape(-1, D)
+            return torch.from_numpy(np.asarray(model(rows.numpy()), dtype=np.float64).reshape(-1, BACKGROUND).mean(1))
+
+        ones = torch.ones(1, D, dtype=torch.float64)
+        together = max(batch // BACKGROUND, 1)
+        if library == "captum kernel":
+            found = KernelShap(game).attribute(ones, baselines=0.0, n_samples=COALITIONS, perturbations_per_eval=together)
+        else:
+            turns = max(round(COALITIONS / D), 1)
+            found = ShapleyValueSampling(game).attribute(ones, baselines=0.0, n_samples=turns, perturbations_per_eval=min(together, D))
+        values.append(found.numpy())
+    return np.concatenate(values)
 
 
 def best_batch(model: Any, background: np.ndarray, x: np.ndarray) -> tuple[int, float]:

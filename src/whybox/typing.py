@@ -91,6 +91,10 @@ class Bound(Protocol):
     def plain(self, start: int, stop: int) -> Rows:
         """Explained rows start to stop, unchanged, as the model takes them."""
 
+    @property
+    def members(self) -> tuple[tuple[int, ...], ...] | None:
+        """For features that are groups of columns, each one's columns; None where a feature is a column."""
+
     def feature_names(self, instance: int) -> tuple[str, ...]:
         """Names of what may vary in an instance."""
 

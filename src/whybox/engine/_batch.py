@@ -10,6 +10,7 @@ from whybox.typing import BatchSize
 _START = 64
 _MOST_ROWS = 1 << 17
 _MOST_BYTES = 12 << 20
+_LEAST_TRIES, _MOST_TRIES, _LEAST_SECONDS = 2, 6, 2e-3  # a size is judged by its fastest batch of several: timings are noisy
 _BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
 
 
@@ -33,7 +34,7 @@ class BatchSizer:
         self.auto = batch_size == "auto"
         self.size = min(_START if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
         self._speed: dict[int, float] = {}
-        self._tries: dict[int, int] = {}
+        self._tries, self._spent, self._warm = 0, 0.0, False
         self._settled = not self.auto
         self._misses = 0
 
@@ -57,22 +58,25 @@ class BatchSizer:
         if self._settled or 2 * rows <= self.size:  # a last, short batch tells nothing
             return
         size = self.size
-        tries = self._tries[size] = self._tries.get(size, 0) + 1
-        if len(self._speed) == 0 and tries == 1:
-            self._speed[size] = 0.0  # the first call warms caches up: not counted
+        if not self._warm:
+            self._warm = True  # the first batch warms caches up: not counted
             return
+        self._spent += seconds
+        self._tries += 1
         self._speed[size] = max(self._speed.get(size, 0.0), rows / max(seconds, 1e-9))
+        if self._tries < _LEAST_TRIES or (self._spent < _LEAST_SECONDS and self._tries < _MOST_TRIES):
+            return
+        self._spent, self._tries = 0.0, 0
         best = max(self._speed, key=self._speed.__getitem__)
         if size >= _START:
             self._misses = 0 if size in (best, _START) else self._misses + 1
             if self._misses < 2 and size * 2 <= self.limit:
                 self.size = size * 2
-                return
-            if best > _START or _START == 1:
+            elif best > _START:
                 self._settle()
             else:
                 self.size, self._misses = _START // 2, 0
-        elif size == best and size > 1 and self._speed[size] > _BETTER * self._speed[size * 2]:
+        elif size == best and size > 1 and self._speed[size] > _BETTER * self._speed.get(size * 2, 0.0):
             self.size = size // 2
         else:
             self._settle()

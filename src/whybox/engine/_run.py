@@ -200,7 +200,8 @@ class Run:
                 if is_out_of_memory(error) and self._sizer.ran_out_of_memory(size):
                     continue
                 raise
-            self._sizer.took(size, time.perf_counter() - began)
+            if unit.learn:
+                self._sizer.took(size, time.perf_counter() - began)
             if outputs.shape[1] != values.shape[1]:
                 outputs = np.empty((n, values.shape[1]))
             outputs[here] = values
@@ -271,6 +272,7 @@ class _PlainRows:
     n: int
     run: int = 1
     group: int = 1
+    learn: bool = False  # what is there already costs nothing to compose
 
     def compose(self, start: int, stop: int) -> Rows:
         return take_rows(self.rows, np.arange(start, stop, dtype=np.int64))
@@ -287,6 +289,8 @@ class _PlainRows:
 
 class _UnitRows:
     """Rows of several pieces of asks, one after the other."""
+
+    learn = True
 
     def __init__(self, bound: Bound, pieces: list[_Piece]) -> None:
         self._bound, self._pieces = bound, pieces

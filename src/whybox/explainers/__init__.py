@@ -3,7 +3,9 @@
 from whybox.explainers._shapley import ToleranceWarning
 from whybox.explainers.budget import Budget
 from whybox.explainers.exact_shap import ExactSHAP
+from whybox.explainers.kernel_shap import KernelSHAP
+from whybox.explainers.lime import LIME, LowFidelityWarning
 from whybox.explainers.occlusion import Occlusion
 from whybox.explainers.permutation_shap import PermutationSHAP
 
-__all__ = ["Budget", "ExactSHAP", "Occlusion", "PermutationSHAP", "ToleranceWarning"]
+__all__ = ["LIME", "Budget", "ExactSHAP", "KernelSHAP", "LowFidelityWarning", "Occlusion", "PermutationSHAP", "ToleranceWarning"]

@@ -182,6 +182,7 @@ class Job:
             intercept=None if intercept is None else shaped(intercept),
             method=request.method,
             estimator=estimator,
+            members=self.bound.members,
             target=self.target,
             target_index=chosen,
             seed=int(request.seed),

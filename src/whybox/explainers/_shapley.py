@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +18,10 @@ _BLOCK_BYTES = 4 << 20
 
 class ToleranceWarning(UserWarning):
     """The requested standard error was not reached within the budget."""
+
+
+# codes (m, d), v (r, m), v of the empty and of the full coalition (r,), which distinct row (r,) and which output (r,)
+Solve = Callable[[Bools, Floats, Floats, Floats, Ints, Ints], Estimate]
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,6 @@ class Plan:
     complete: bool = False
 
 
-class Control(Protocol):
-    """A model of the model whose Shapley values are known exactly, see :mod:`whybox.solvers.tree_surrogate`."""
-
-    def game(self, job: Job, rows: Ints, codes: Bools) -> tuple[Floats, Floats]:
-        """Values (r, d, q) and game (r, q, m + 2) of these distinct rows: the coalitions, then the empty and the full one."""
-
-
 def explain_shapley(
     request: Request,
     plan: Callable[[int, int], Plan],
@@ -50,7 +46,7 @@ def explain_shapley(
     budget: Callable[[int, int], int],
     tol: float | None,
     link: str,
-    control: Callable[[Job], Callable[[Ints, Bools, Floats, Floats, Floats], Estimate | None]] | None = None,
+    guided: Callable[[Job], Solve] | None = None,
 ) -> Attribution:
     """Explain by Shapley values.
 
@@ -60,7 +56,7 @@ def explain_shapley(
         budget: features and draws to the number of coalitions (with ``tol``: the most that may be asked).
         tol: the standard error that every value must reach, in units of the output, or None.
         link: "identity" or "logit".
-        control: see :class:`Control`.
+        guided: makes a solver that also sees which row and output it solves, and takes the place of the plan's where that is not exact.
     """
     limit = None if tol is None else positive("tol", tol)
     with Job(request) as job:
@@ -73,13 +69,14 @@ def explain_shapley(
         values, errors, base = np.empty((u, d, q)), np.empty((u, d, q)), np.empty((u, q))
         block = max(_BLOCK_BYTES // (8 * k * max(len(plans[-1].codes), 1)), 1)
         methods: dict[str, int] = {}
+        guide = None if guided is None else guided(job)
         empty = apply(_empty(job, d))
         for start in range(0, u, block):
             at = np.arange(start, min(start + block, u))
             full = job.select(apply(job.full[at]), at)
             none = job.select(np.broadcast_to(empty, job.full.shape)[at] if len(empty) == 1 else empty[at], at)
             base[at] = none
-            values[at], errors[at] = _solve_block(job, at, plans, none, full, limit, apply, methods)
+            values[at], errors[at] = _solve_block(job, at, plans, none, full, limit, apply, methods, guide)
         reached = float(errors.max(initial=0.0))
         if limit is not None and reached > limit:
             warnings.warn(
@@ -117,18 +114,22 @@ def _solve_block(
     tol: float | None,
     apply: Callable[[Floats], Floats],
     methods: dict[str, int],
+    guide: Solve | None,
 ) -> tuple[Floats, Floats]:
     n, q = full.shape
+    outputs = np.tile(np.arange(q), (n, 1)) if job.chosen is None else job.chosen[at][:, None]
     d = plans[0].codes.shape[1]
     values, errors = np.empty((n, d, q)), np.empty((n, d, q))
     open_, known = np.arange(n), np.empty((n, q, 0))
     for i, plan in enumerate(plans):
         fresh = plan.codes[known.shape[2] :]
         if len(fresh):
-            outputs = job.run.values(job.bound, [Ask(job.rows[at[open_]], fresh)])[0]
-            chosen = job.select(apply(outputs), at[open_])
+            answers = job.run.values(job.bound, [Ask(job.rows[at[open_]], fresh)])[0]
+            chosen = job.select(apply(answers), at[open_])
             known = np.concatenate([known, chosen.transpose(0, 2, 1)], axis=2)
-        values[open_], errors[open_] = _solve_mirrored(plan, known, none[open_], full[open_], methods)
+        values[open_], errors[open_] = _solve_mirrored(
+            _bind(plan, guide, at[open_], outputs[open_]), plan.codes, known, none[open_], full[open_], methods
+        )
         if tol is None or plan.complete or i == len(plans) - 1:
             break
         left = errors[open_].max(axis=(1, 2)) > tol
@@ -138,22 +139,40 @@ def _solve_block(
     return values, errors
 
 
-def _solve_mirrored(plan: Plan, v: Floats, none: Floats, full: Floats, methods: dict[str, int]) -> tuple[Floats, Floats]:
+def _bind(plan: Plan, guide: Solve | None, rows: Ints, outputs: Ints) -> Callable[[Bools, Bools, Floats, Floats, Floats], Estimate]:
+    """The solver of chosen (row, output) pairs: ``chosen`` (n, q) says which."""
+
+    def solve(chosen: Bools, codes: Bools, v: Floats, none: Floats, full: Floats) -> Estimate:
+        if guide is None or plan.complete:
+            return plan.solve(codes, v, none, full)
+        return guide(codes, v, none, full, np.repeat(rows[:, None], outputs.shape[1], axis=1)[chosen], outputs[chosen])
+
+    return solve
+
+
+def _solve_mirrored(
+    solve: Callable[[Bools, Bools, Floats, Floats, Floats], Estimate],
+    codes: Bools,
+    v: Floats,
+    none: Floats,
+    full: Floats,
+    methods: dict[str, int],
+) -> tuple[Floats, Floats]:
     """Solve every row and output: v (n, q, m). Where two outputs add up to a constant (the two probabilities), one is solved for both."""
     n, q, m = v.shape
-    d = plan.codes.shape[1]
+    d = codes.shape[1]
     mirrored = np.zeros(n, dtype=bool)
     if q == 2:
         total = none.sum(axis=1)
-        scale = np.maximum(np.abs(full).max(axis=1), np.abs(none).max(axis=1))
+        allowed = 1e-13 * np.maximum(np.abs(full).max(axis=1), np.abs(none).max(axis=1))
         gap = np.abs(v.sum(axis=1) - total[:, None]).max(axis=1, initial=0.0)
-        mirrored = (gap <= 1e-14 * scale * 8) & (np.abs(full.sum(axis=1) - total) <= 1e-14 * scale * 8)
-    solve = np.ones((n, q), dtype=bool)
-    solve[mirrored, 0] = False
-    estimate = plan.solve(plan.codes, v[solve].reshape(-1, m), none[solve], full[solve])
-    methods[estimate.method] = methods.get(estimate.method, 0) + int(solve.sum())
+        mirrored = (gap <= allowed) & (np.abs(full.sum(axis=1) - total) <= allowed)
+    chosen = np.ones((n, q), dtype=bool)
+    chosen[mirrored, 0] = False
+    estimate = solve(chosen, codes, v[chosen].reshape(-1, m), none[chosen], full[chosen])
+    methods[estimate.method] = methods.get(estimate.method, 0) + int(chosen.sum())
     values, errors = np.empty((n, q, d)), np.empty((n, q, d))
-    values[solve], errors[solve] = estimate.values, estimate.std_error
+    values[chosen], errors[chosen] = estimate.values, estimate.std_error
     if mirrored.any():
         values[mirrored, 0], errors[mirrored, 0] = -values[mirrored, 1], errors[mirrored, 1]
     return values.transpose(0, 2, 1), errors.transpose(0, 2, 1)

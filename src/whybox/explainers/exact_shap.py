@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from whybox._random import generator
@@ -13,7 +13,7 @@ from whybox.explainers._job import Request, resolve_space
 from whybox.explainers._shapley import Plan, explain_shapley
 from whybox.explanations import Attribution
 from whybox.samplers import coalitions
-from whybox.solvers import solve_exact
+from whybox.solvers.exact import solve_exact
 from whybox.typing import Space, Target
 
 _MOST_FEATURES = 20
@@ -42,8 +42,8 @@ class ExactSHAP:
         array([[3., 3.]])
     """
 
-    model: Any
-    background: Any = None
+    model: Any = field(repr=False)  # its repr may show an API key
+    background: Any = field(default=None, repr=False)
     _: KW_ONLY
     space: Space | None = None
     output: str = "auto"

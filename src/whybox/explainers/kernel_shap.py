@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from whybox._random import generator
 from whybox.engine import Engine
@@ -15,8 +15,13 @@ from whybox.explainers.budget import Budget, resolve_budget
 from whybox.explainers.exact_shap import check_link
 from whybox.explanations import Attribution
 from whybox.samplers import coalitions
-from whybox.solvers import choose_estimator, solve_exact, solve_least_squares, solve_odd_gp
+from whybox.solvers.choose import choose_estimator
+from whybox.solvers.least_squares import solve_least_squares
+from whybox.solvers.odd_gp import solve_odd_gp
 from whybox.typing import Space, Target
+
+if TYPE_CHECKING:
+    from whybox.explainers._guide import FittedSurrogate
 
 ESTIMATORS = {"least squares": solve_least_squares, "odd GP": solve_odd_gp}
 SAMPLINGS = ("auto", "leverage", "kernel", "chain")
@@ -40,6 +45,7 @@ class KernelSHAP:
         sampling: "auto" (default), "leverage", "kernel" or "chain", see :func:`whybox.samplers.coalitions`.
         link: "identity" (default), or "logit" to explain probabilities in log-odds.
         engine: how the model is called.
+        surrogate: what :meth:`fit` has learnt; None (default): nothing.
 
     Raises:
         OptionError: neither or both of background and space, or an option that does not exist.
@@ -52,8 +58,8 @@ class KernelSHAP:
                [1., 2., 3.]])
     """
 
-    model: Any
-    background: Any = None
+    model: Any = field(repr=False)  # its repr may show an API key
+    background: Any = field(default=None, repr=False)
     _: KW_ONLY
     space: Space | None = None
     output: str = "auto"
@@ -61,6 +67,7 @@ class KernelSHAP:
     sampling: Literal["auto", "leverage", "kernel", "chain"] = "auto"
     link: Literal["identity", "logit"] = "identity"
     engine: Engine = Engine()
+    surrogate: FittedSurrogate | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         resolve_space(self.space, self.background)
@@ -69,6 +76,49 @@ class KernelSHAP:
             raise OptionError(f'estimator: expected "auto" or one of {list(ESTIMATORS)}, got {self.estimator!r}')
         if self.sampling not in SAMPLINGS:
             raise OptionError(f"sampling: expected one of {list(SAMPLINGS)}, got {self.sampling!r}")
+        if self.surrogate is not None and (self.link != "identity" or self.estimator != "auto"):
+            raise OptionError('surrogate: works with link="identity" and estimator="auto" only; the surrogate brings its own estimator')
+
+    def fit(
+        self,
+        x: Any,
+        *,
+        budget: int = 20_000,
+        seed: int = 0,
+        progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> KernelSHAP:
+        """Learn a surrogate of the model that later calls share; returns a new explainer, this one stays as it is.
+
+        All rows query the same model, so what was learnt from some is information about every other. Boosted trees are fitted to the
+        model's answers on hybrids of reference and background rows. Their Shapley values are known exactly, their interactions become the
+        prior of a Gaussian process, and only what they get wrong is left to be estimated from each row's own coalitions: the values stay
+        consistent whatever the surrogate is, and standard errors are for the values themselves. A row's values do not depend on which
+        other rows are explained. Where the surrogate does not help, the evidence of the row's coalitions leaves it out.
+
+        Args:
+            x: (n, d) rows like those that will be explained, such as training rows; they set where the surrogate is accurate.
+            budget: model rows to spend, once. Default 20,000, about the cost of explaining one row by 200 coalitions of 100 background
+                rows. ``explainer.surrogate.n_queries`` says what was spent, ``explainer.surrogate.r2`` what was learnt.
+            seed: of the hybrids.
+            progress: show a progress bar.
+            checkpoint: path of a log of answered batches, from which an interrupted call goes on.
+
+        Raises:
+            InputError: x does not fit the background, or has one feature only.
+            OptionError: the space has no background, or the budget is below 200.
+
+        Example:
+            >>> import numpy as np
+            >>> rng = np.random.default_rng(0)
+            >>> x = rng.normal(size=(50, 6))
+            >>> fitted = KernelSHAP(lambda x: np.maximum(x, 0).prod(axis=1) + x[:, 0], x).fit(x, budget=2000)
+            >>> fitted.surrogate.n_queries >= 2000, fitted.explain(x[:2], budget=20).estimator
+            (True, 'spectral GP')
+        """
+        from whybox.explainers._guide import fit_shared
+
+        return replace(self, surrogate=fit_shared(self, x, budget=budget, seed=seed, progress=progress, checkpoint=checkpoint))
 
     def explain(
         self,
@@ -102,7 +152,16 @@ class KernelSHAP:
             BudgetError: the budget does not buy a single pair of coalitions.
             OptionError: an argument has a value that does not exist.
         """
-        settings = {"estimator": self.estimator, "sampling": self.sampling, "link": self.link, "budget": repr(budget), "tol": tol}
+        fitted = self.surrogate
+        learnt = None if fitted is None else {"r2": fitted.r2, "n_queries": fitted.n_queries, "seed": fitted.seed}
+        settings = {
+            "estimator": self.estimator,
+            "sampling": self.sampling,
+            "link": self.link,
+            "budget": repr(budget),
+            "tol": tol,
+            "surrogate": learnt,
+        }
         request = Request(
             self,
             x,
@@ -118,13 +177,14 @@ class KernelSHAP:
             budget=lambda d, draws: resolve_budget(budget, tol, d, draws),
             tol=tol,
             link=self.link,
+            guided=None if fitted is None else fitted.solver,
         )
 
     def _plan(self, d: int, m: int, seed: int) -> Plan:
         rng = generator(seed, "coalitions", d)
-        if m >= 2**d - 2:
-            return Plan(coalitions(d, max(m, 2), rng), solve_exact, complete=True)
         chosen = choose_estimator(d, m)
+        if chosen.exact:
+            return Plan(coalitions(d, max(m, 2), rng), chosen.solve, complete=True)
         scheme = chosen.scheme if self.sampling == "auto" else self.sampling
         solve = chosen.solve if self.estimator == "auto" else ESTIMATORS[self.estimator]
         return Plan(coalitions(d, m, rng, scheme=scheme), solve)

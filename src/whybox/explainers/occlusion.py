@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,8 @@ class Occlusion:
         array([[3., 8.]])
     """
 
-    model: Any
-    background: Any = None
+    model: Any = field(repr=False)  # its repr may show an API key
+    background: Any = field(default=None, repr=False)
     _: KW_ONLY
     space: Space | None = None
     output: str = "auto"

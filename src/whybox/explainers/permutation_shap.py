@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from whybox._random import generator
@@ -15,7 +15,7 @@ from whybox.explainers.budget import Budget, resolve_budget
 from whybox.explainers.exact_shap import check_link
 from whybox.explanations import Attribution
 from whybox.samplers import permutations
-from whybox.solvers import solve_permutation
+from whybox.solvers.permutation import solve_permutation
 from whybox.typing import Space, Target
 
 
@@ -43,8 +43,8 @@ class PermutationSHAP:
         array([[3., 3.]])
     """
 
-    model: Any
-    background: Any = None
+    model: Any = field(repr=False)  # its repr may show an API key
+    background: Any = field(default=None, repr=False)
     _: KW_ONLY
     space: Space | None = None
     output: str = "auto"

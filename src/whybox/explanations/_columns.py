@@ -50,10 +50,10 @@ def unpack(note: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
         return _unpack_array(note, arrays)
     index = _unpack_index(note["index"], arrays)
     if kind == "series":
-        return pd.Series(_unpack_column(note["cells"], arrays), index=index, name=decode(note["name"]))
+        return _series(_unpack_column(note["cells"], arrays), index).rename(decode(note["name"]))
     if kind != "frame":
         raise ValueError(f"unknown kind of data {kind!r}")
-    columns = [pd.Series(_unpack_column(column, arrays), index=index) for column in note["columns"]]
+    columns = [_series(_unpack_column(column, arrays), index) for column in note["columns"]]
     frame = pd.DataFrame(dict(enumerate(columns)), index=index)
     frame.columns = _unpack_index(note["names"], arrays)
     return frame
@@ -113,7 +113,19 @@ def _unpack_index(note: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
     levels = [_unpack_column(level, arrays) for level in note["levels"]]
     if note["kind"] == "multi":
         return pd.MultiIndex.from_arrays(levels, names=names)
-    return pd.Index(levels[0], name=names[0])
+    return pd.Index(levels[0], name=names[0], dtype=_kept(levels[0]))
+
+
+def _series(values: Any, index: Any) -> pd.Series[Any]:
+    import pandas as pd
+
+    column: pd.Series[Any] = pd.Series(values, index=index, dtype=_kept(values))
+    return column
+
+
+def _kept(values: Any) -> Any:
+    """Objects stay objects: left alone, pandas would make texts of them where it can."""
+    return object if isinstance(values, np.ndarray) and values.dtype == object else None
 
 
 def _pack_column(column: pd.Series[Any], name: str, arrays: Arrays) -> dict[str, Any]:
@@ -160,14 +172,15 @@ def _unpack_column(note: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
 
     kind = note["kind"]
     if kind == "object":
-        return pd.Series(decode_all(note["cells"]), dtype=object).array
+        return decode_all(note["cells"])
     if kind == "numpy":
         return arrays[note["array"]].copy()
     if kind == "string":
         dtype = pd.StringDtype(note["storage"], na_value=np.nan if note["nan"] else pd.NA)
         return pd.array(note["cells"], dtype=dtype)
     if kind == "category":
-        categories = pd.Index(_unpack_column(note["categories"], arrays))
+        labels = _unpack_column(note["categories"], arrays)
+        categories = pd.Index(labels, dtype=_kept(labels))
         return pd.Categorical.from_codes(arrays[note["array"]], categories=categories, ordered=note["ordered"])
     if kind == "zoned":
         return pd.Series(arrays[note["array"]]).dt.tz_localize("UTC").dt.tz_convert(note["zone"]).array

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox.explanations._view import batch, columns, output_label, row_cells, row_labels, row_output
+from whybox.explanations._view import batch, columns, output_label, row_cells, row_labels, row_output, row_outputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def tidy(e: Attribution) -> pd.DataFrame:
     if e.multi_output:
         output: Any = [output_label(e, j) for j in range(k)] * total
     else:
-        output = np.repeat(np.array([row_output(e, i) for i in range(len(e))], dtype=object), sizes)
+        output = np.repeat(row_outputs(e), sizes)
     return pd.DataFrame(
         {
             "row": pd.Series(np.repeat(labels, sizes * k)).infer_objects(),

@@ -13,7 +13,19 @@ import numpy as np
 from whybox.explanations._escape import escape
 from whybox.explanations._svg import OTHERS, SIZE, Scale, bar, marker, strip
 from whybox.explanations._text import cost_line, method_line
-from whybox.explanations._view import Line, batch, decimals, is_additive, lines, output_label, row_labels, row_output, shortened, signed
+from whybox.explanations._view import (
+    Line,
+    batch,
+    decimals,
+    heading,
+    is_additive,
+    lines,
+    output_label,
+    row_labels,
+    row_output,
+    shortened,
+    signed,
+)
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -65,13 +77,13 @@ def fragment(e: Attribution, *, max_display: int) -> str:
         for j in shown:
             state = " open" if j == first else ""
             table = draw(whole.output(j), max_display, None)
-            parts.append(f"<details{state}><summary>{escape(output_label(whole, j))}</summary>{table}</details>")
+            parts.append(f"<details{state}><summary>{escape(heading(output_label(whole, j)))}</summary>{table}</details>")
         if whole.n_outputs > len(shown):
             parts.append(f"<p>{whole.n_outputs - len(shown)} more outputs: choose one with .output(name)</p>")
     else:
         parts.append(draw(whole, max_display, row_output(whole, 0)))
     if e.stats.n_calls:
-        parts.append(f'<p class="cost">{escape(cost_line(e))}</p>')
+        parts.append(f'<p class="cost">the whole call: {escape(cost_line(e))}</p>')
     return "\n".join([*parts, "</div>"])
 
 
@@ -107,11 +119,11 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
     additive = is_additive(e, 0)
     sizes = np.array([line.attribution for line in steps])
     ends = base + np.cumsum(sizes) if additive else sizes
-    starts = ends - sizes
+    starts = np.concatenate([[base], ends])[:-1] if additive else np.zeros(len(ends))
     reach = _Z * np.array([line.error for line in steps])
     scale = Scale.around(np.concatenate([starts, ends, ends - reach, ends + reach, [base if additive else 0.0]]), 340.0)
     digits = decimals(*sizes)
-    title = f"row {row_labels(e)[0]}" + ("" if name is None else f" · {name}")
+    title = f"row {row_labels(e)[0]}" + ("" if name is None else f" · {heading(name)}")
     facts = [f"base value {base:.{digits}f}", f"prediction {prediction:.{digits}f}"]
     if e.score is not None:
         facts.append(f"R² of the local model {e.score[0]:.3f}")
@@ -133,8 +145,8 @@ def _summary(e: Attribution, max_display: int, name: str | None) -> str:
     frame = e.importance()
     some = frame[:max_display]
     digits = decimals(*some["importance"])
-    widest = some["importance"] + (_Z * some["std_error"]).fillna(0.0)
-    scale = Scale(0.0, float(np.nanmax(widest, initial=0.0)) * 1.02 or 1.0, 230.0)
+    ends = (some["importance"] + (_Z * some["std_error"]).fillna(0.0)).to_numpy(dtype=np.float64)
+    scale = Scale(0.0, float(ends[np.isfinite(ends)].max(initial=0.0)) * 1.02 or 1.0, 230.0)
     spread = Scale.around(np.concatenate([row.reshape(-1) for row in e.values]) if e.ragged else e.values.reshape(-1), 190.0)
     table = ["<tr><th>feature</th><th>mean |attribution|</th><th></th><th>95 % interval</th><th>distribution over rows</th></tr>"]
     if e.std_error is None:
@@ -148,7 +160,7 @@ def _summary(e: Attribution, max_display: int, name: str | None) -> str:
     rest = frame[max_display:]
     more = f"<p>{len(rest)} more features, together {rest['importance'].sum():.{digits}f}</p>" if len(rest) else ""
     mixed = e.target_index is not None and len(np.unique(e.target_index)) > 1
-    title = "" if name is None else f"<p>output: {escape('each row’s own' if mixed else name)}</p>"
+    title = "" if name is None else f"<p>{escape('the predicted output of each row' if mixed else heading(name))}</p>"
     return f"{title}<table>{''.join(table)}</table>{more}"
 
 

@@ -85,7 +85,7 @@ def _name(e: Attribution, name: str, value: str, position: int) -> str:
     """LIME's name of a feature: with its value where that is a category, and the condition where there is one."""
     if e.conditions is not None and e.conditions[0][position] is not None:
         return name
-    if e.ragged or e.data is None or e.members is not None or _is_number(_raw(e, position)):
+    if not value or e.ragged or e.members is not None or _is_number(_raw(e, position)):
         return name
     return f"{name}={value}"
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox.errors import InputError, MissingDependencyError
-from whybox.explanations._view import row_output
+from whybox.explanations._view import row_outputs
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -46,7 +46,7 @@ def to_shap(e: Attribution) -> Any:
 def _outputs(e: Attribution) -> list[str | None]:
     if e.single:
         return [None if e.output_names is None else e.output_names[0 if e.target_index is None else int(e.target_index)]]
-    return [row_output(e, i) for i in range(len(e))]
+    return list(row_outputs(e))
 
 
 def from_shap(explanation: Any, method: str) -> dict[str, Any]:
@@ -79,14 +79,14 @@ def from_shap(explanation: Any, method: str) -> dict[str, Any]:
     base = np.broadcast_to(base.reshape(shape) if base.size == int(np.prod(shape)) else base, shape)
     if data is not None and not is_frame(data):
         data = np.asarray(data)
-    flat = tuple(f"feature {i}" for i in range(values.shape[axis])) if names is None else tuple(names)
+    flat = tuple(f"Feature {i}" for i in range(values.shape[axis])) if names is None else tuple(names)
     return _arguments(explanation, method, values, base, base + values.sum(axis=axis), data, flat, single=single)
 
 
 def _names(names: Any, rows: list[NDArray[np.float64]], data: Any) -> tuple[tuple[str, ...], ...]:
     if names is not None:
         return tuple(tuple(str(name) for name in row) for row in names)
-    source = data if data is not None else [[f"feature {j}" for j in range(len(row))] for row in rows]
+    source = data if data is not None else [[f"Feature {j}" for j in range(len(row))] for row in rows]
     return tuple(tuple(str(name) for name in row) for row in source)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whybox.explanations._view import batch, decimals, is_additive, lines, output_label, row_labels, row_output, shortened, signed
+from whybox.explanations._view import batch, decimals, heading, is_additive, lines, output_label, row_labels, row_output, shortened, signed
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -46,9 +46,9 @@ def table(e: Attribution, *, max_display: int) -> str:
     body: list[str] = []
     for j, one in enumerate(shown):
         if e.multi_output:
-            body += ["", f"output: {output_label(e, j)}"]
+            body += ["", heading(output_label(e, j))]
         body += _row(one, max_display) if len(whole) == 1 else _summary(one, max_display)
-    return "\n".join([*head, *body, "", cost_line(e)])
+    return "\n".join([*head, *body, "", f"the whole call: {cost_line(e)}"])
 
 
 def _clean(text: str) -> str:
@@ -74,7 +74,7 @@ def _row(e: Attribution, max_display: int) -> list[str]:
     if rest:
         rows.append((f"{len(rest)} more", "", signed(float(sum(line.attribution for line in rest)), digits), ""))
     name = row_output(e, 0)
-    result = f"row {row_labels(e)[0]}" + ("" if name is None else f", {name}")
+    result = f"row {row_labels(e)[0]}" + ("" if name is None else f", {heading(name)}")
     result += f": base {e.base_values[0]:.{digits}f} → prediction {e.predictions[0]:.{digits}f}"
     if not is_additive(e, 0):
         result += " (attributions need not add up)"

@@ -54,6 +54,22 @@ def row_output(e: Attribution, row: int) -> str | None:
     return None if e.output_names is None else e.output_names[0]
 
 
+def heading(name: str) -> str:
+    """A name of an output that reads as one in a sentence: a bare number is called an output."""
+    return f"output {name}" if name.removeprefix("-").replace(".", "", 1).isdigit() else name
+
+
+def row_outputs(e: Attribution) -> NDArray[np.object_]:
+    """(n,) what ``row_output`` says of every row."""
+    names = np.empty(len(e), dtype=object)
+    if e.target_index is None:
+        names[:] = None if e.output_names is None else e.output_names[0]
+        return names
+    for position in np.unique(e.target_index):
+        names[e.target_index == position] = output_label(e, int(position))
+    return names
+
+
 def one_output(e: Attribution, what: str) -> Attribution:
     """The explanation itself if it is of one output.
 
@@ -125,7 +141,7 @@ def lines(e: Attribution, row: int) -> list[Line]:
     return [
         Line(
             name=names[i] if said is None or said[i] is None else str(said[i]),
-            value="" if data is None or (e.ragged and cell(data[i]) == names[i]) else cell(data[i]),
+            value="" if data is None or cell(data[i]) == names[i] else cell(data[i]),
             attribution=float(values[i]),
             error=float(errors[i]),
             position=int(i),

@@ -25,13 +25,17 @@ class Pairs:
         z: (n, d) first coalition of each pair, as -1 and +1.
         size: (n,) members of the smaller coalition of the pair.
         g: (r, n) odd part of the game.
+        even: (r, n + 1) even part of the game, its value at the full (and the empty) coalition last.
         total: (r,) v_full - v_empty.
+        grain: (r,) size of a rounding error of g.
     """
 
     z: Floats
     size: Ints
     g: Floats
+    even: Floats
     total: Floats
+    grain: Floats
 
 
 def odd_part(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Pairs:
@@ -59,7 +63,12 @@ def odd_part(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Pairs:
     if d > 1 and (members.min() == 0 or members.max() == d):
         raise InputError("codes: the empty and the full coalition go into v_empty and v_full, found one among the codes")
     g = 0.5 * v[:, 0::2] - 0.5 * v[:, 1::2]
-    return Pairs(z=np.where(half, 1.0, -1.0), size=np.minimum(members, d - members), g=g, total=v_full - v_empty)
+    ends = 0.5 * v_full + 0.5 * v_empty
+    even = np.concatenate([0.5 * v[:, 0::2] + 0.5 * v[:, 1::2], ends[:, None]], axis=1)
+    largest = np.maximum(np.abs(v).max(axis=1, initial=0.0), np.maximum(np.abs(v_empty), np.abs(v_full)))
+    grain = 4.0 * np.finfo(np.float64).eps * largest
+    z = np.where(half, 1.0, -1.0)
+    return Pairs(z=z, size=np.minimum(members, d - members), g=g, even=even, total=v_full - v_empty, grain=grain)
 
 
 def checked(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> tuple[Floats, Floats, Floats]:

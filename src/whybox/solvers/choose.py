@@ -13,8 +13,9 @@ from whybox.typing import Bools, Estimate, Floats
 
 Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
 
+_MOST_EXACT = 20  # features: a million coalitions
 _MOST_FEATURES = 256
-_MOST_PAIRS = 1000
+_MOST_PAIRS = 1500
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Choice:
 def choose_estimator(d: int, budget: int) -> Choice:
     """The best estimator for d features and a budget of coalitions besides the empty and the full one.
 
+    The exact values where the budget pays for them; the odd Gaussian process otherwise, which has the least error of all estimators from
+    two to fifty coalitions a feature (benchmarks/shapley_accuracy.py), and whose time grows with the cube of the pairs; least squares where
+    that is too much. A call that goes on until a tolerance is met chooses once, for the most that it may ask, so that its draws are nested.
+
     Args:
         d: number of features.
         budget: coalitions that :func:`whybox.samplers.coalitions` may draw.
@@ -55,11 +60,14 @@ def choose_estimator(d: int, budget: int) -> Choice:
         raise OptionError(f"d: expected at least one feature, got {d}")
     if d > 1 and budget < 2:
         raise BudgetError(f"budget: {d} features need at least one pair of coalitions, got a budget of {budget}; give 2 or more")
-    if d <= 24 and budget >= 2**d - 2:
-        return Choice("leverage", solve_exact, "exact", True, f"the budget covers all 2**{d} coalitions")
+    if d <= _MOST_EXACT and budget >= 2**d - 2:
+        return Choice("chain", solve_exact, "exact", True, f"the budget covers all 2**{d} coalitions")
     if d > _MOST_FEATURES:
-        return Choice("leverage", solve_least_squares, "least squares", False, f"more than {_MOST_FEATURES} features")
+        # without the process, permutations are the better design up to twice their length, and independent coalitions beyond
+        scheme = "chain" if budget < 4 * d else "leverage"
+        reason = f"{d} features are more than the {_MOST_FEATURES} for which the odd GP is affordable"
+        return Choice(scheme, solve_least_squares, "least squares", False, reason)
     if budget // 2 > _MOST_PAIRS:
-        return Choice("leverage", solve_least_squares, "least squares", False, f"more than {_MOST_PAIRS} pairs of coalitions")
-    scheme = "chain" if budget < 4 * d else "leverage"
-    return Choice(scheme, solve_odd_gp, "odd GP", False, f"{budget} coalitions for {d} features")
+        reason = f"{budget // 2} pairs are more than the {_MOST_PAIRS} for which the odd GP is affordable"
+        return Choice("chain", solve_least_squares, "least squares", False, reason)
+    return Choice("chain", solve_odd_gp, "odd GP", False, f"{budget} coalitions do not cover the 2**{d} of {d} features")

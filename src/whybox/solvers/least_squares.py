@@ -43,7 +43,8 @@ def solve_least_squares(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats
     sides. With fewer pairs than features the solution of least norm is taken.
 
     The standard error is the sandwich estimate from the pairs' residuals, shrunk to their pooled variance as their leverage grows, without
-    the part of a size class that was drawn whole, and widened by Student's quantile where they are few. Where the pairs determine no more than the values themselves, residuals say nothing, and the spread of
+    the part of a size class that was drawn whole, and widened by Student's quantile where they are few. Where the pairs determine no more
+    than the values themselves, residuals say nothing, and the spread of
     the game around equal values stands in for them.
 
     Args:

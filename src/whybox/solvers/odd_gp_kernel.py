@@ -1,7 +1,8 @@
 """The covariance of a random game whose odd interactions are independent, with variance falling with their order.
 
 A game on z in {-1, +1}^d is v(z) = sum_T c_T prod_{i in T} z_i, and Shapley values see only odd orders:
-phi_i = 2 sum_{T contains i} c_T / |T|. With c_T ~ N(0, prod_{i in T} q_i) independent for odd |T|, everything has a closed form in the relevances q (d,).
+phi_i = 2 sum_{T contains i} c_T / |T|. With c_T ~ N(0, prod_{i in T} q_i) independent for odd |T|, everything has a closed form in the
+relevances q (d,).
 """
 
 from __future__ import annotations
@@ -13,17 +14,29 @@ from whybox.typing import Floats
 _MOST_NODES = 12
 
 
-def covariance(z: Floats, q: Floats, other: Floats | None = None) -> Floats:
-    """Covariance of g at z (n, d) and at other (m, d), n by m; other is z unless given.
+def covariance(z: Floats, q: Floats) -> Floats:
+    """Covariance of the odd part at z (n, d): (n, n).
 
     1/2 [prod (1 + q_i z_i z'_i) - prod (1 - q_i z_i z'_i)] = exp(a) sinh(z diag(b) z'), b = atanh(q), a = sum log(1 - q^2) / 2.
     """
-    weighted = z * np.arctanh(q)
-    scale = np.exp(0.5 * np.log1p(-q * q).sum())
-    out: Floats = weighted @ (z if other is None else other).T
+    out: Floats = (z * np.arctanh(q)) @ z.T
     np.sinh(out, out=out)
-    out *= scale
+    out *= np.exp(0.5 * np.log1p(-q * q).sum())
     return out
+
+
+def covariances(z: Floats, q: Floats) -> tuple[Floats, Floats]:
+    """Covariances of the odd and of the even part, which has cosh for sinh and includes the constant: (n, n) each."""
+    up: Floats = (z * np.arctanh(q)) @ z.T
+    np.exp(up, out=up)
+    down = 1.0 / up
+    scale = 0.5 * np.exp(0.5 * np.log1p(-q * q).sum())
+    return (up - down) * scale, (up + down) * scale
+
+
+def variance(q: Floats) -> float:
+    """Variance of g at any z."""
+    return float(0.5 * (np.exp(np.log1p(q).sum()) - np.exp(np.log1p(-q).sum())))
 
 
 def value_covariance(z: Floats, q: Floats) -> Floats:

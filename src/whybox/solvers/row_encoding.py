@@ -107,7 +107,7 @@ def _origin(column: pd.Series) -> Any:
 def _numbers(column: pd.Series, origin: Any) -> Floats:
     if not _is_ordered(column):
         raise SchemaError(f"rows: expected numbers or dates in column {column.name!r}, got {column.dtype}")
-    shifted = column
+    shifted: Any = column
     if origin is not None:
         exact = pd.api.types.is_integer_dtype(column.dtype) and isinstance(column.dtype, np.dtype)
         # Unsigned differences wrap: Python's own integers cannot, and only wide unsigned columns need them.
@@ -125,10 +125,12 @@ def _texts(column: pd.Series) -> pd.Series:
 
 def _levels(column: pd.Series, response: Floats | None) -> pd.Index:
     texts = _texts(column)
-    if response is None:
-        return pd.Index(texts.dropna().unique(), dtype=object)
-    means = pd.Series(response).groupby(texts.to_numpy(dtype=object), sort=True).mean()
-    return pd.Index(means.sort_values(kind="stable").index, dtype=object)
+    levels: Any = texts.dropna().unique()
+    if response is not None:
+        means = pd.Series(response).groupby(texts.to_numpy(dtype=object), sort=True).mean()
+        levels = means.sort_values(kind="stable").index
+    found: pd.Index = pd.Index(levels, dtype=object)
+    return found
 
 
 def _codes(column: pd.Series, levels: pd.Index) -> Floats:

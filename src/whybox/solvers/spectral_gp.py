@@ -1,13 +1,15 @@
 """Shapley values by a Gaussian process whose prior was learned from a surrogate that all rows share.
 
-Pairs of coalitions give the odd part of a game, g(z) = (v(z) - v(-z)) / 2. The odd Gaussian process has to guess from a row's own pairs which
-interactions exist; the surrogate's trees know. The prior's variances are the surrogate's spectrum, so that one design and one factorisation
-serve every row. A row may also have the surrogate's game subtracted and its exact Shapley values added back. Which of the two, and how much
-third order and noise there is, the marginal likelihood of the row's own pairs decides: where the surrogate does not help, it is not used.
+Pairs of coalitions give the odd part of a game, g(z) = (v(z) - v(-z)) / 2. The odd Gaussian process has to guess from a row's own pairs
+which interactions exist; the surrogate's trees know. The prior's variances are the surrogate's spectrum, so that one design and its factors
+serve every row. A row may also have the surrogate's game subtracted and its exact Shapley values added back. Whether it does, and how much
+third order and noise there is, the marginal likelihood of the row's own pairs decides: the answer is the mean over all settings, weighted
+by their evidence, so that a surrogate that does not help has no weight.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,16 +17,18 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from whybox.errors import InputError, ShapeError
+from whybox.solvers._pairs import odd_part
 from whybox.solvers.spectral_prior import Covariances, Prior
 from whybox.solvers.tree_spectrum import Spectrum
-from whybox.typing import Bools, Estimate, Floats
+from whybox.typing import Bools, Estimate, Floats, Ints
 
 _SCALES = (0.2, 0.7, 2.0, 7.0)  # third order against what the spectrum says, relative to the first
 _FLOORS = (0.003, 0.03, 0.2, 0.8)  # share of the third order that the spectrum does not list
 _NOISES = (1e-6, 1e-3, 3e-2)  # against the third order
 _EXACT = 1e-10  # variance of what is known exactly, against the prior variance of a pair
-_EVIDENCE_PAIRS = 256  # hyper-parameters are judged on the first pairs; all pairs enter the values
+_AVERAGED_PAIRS = 256  # up to as many pairs settings are averaged; beyond, the first pairs choose one and all pairs enter the values
 _WIDTH = 64  # right-hand sides of one product: always as many, so that a row's bits do not depend on the others
+_CAUTION = 1.1  # standard errors are widened by what the posterior was found too narrow (benchmarks/shared_surrogate.py, "cover")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,20 @@ class _Setting:
     noise: float
 
 
+@dataclass(frozen=True)
+class _Factor:
+    """The prior at one setting, factored.
+
+    ``white`` (n, n) makes pairs independent, ``seen`` (n, d) are the values' covariances with those.
+    """
+
+    setting: _Setting
+    white: Floats
+    log_root: float
+    seen: Floats
+    spread: Floats  # (d,) standard deviations that the pairs leave, before the row's scale
+
+
 def solve_spectral_gp(
     codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, spectrum: Spectrum, guide: Guide | None = None
 ) -> Estimate:
@@ -68,12 +86,13 @@ def solve_spectral_gp(
         guide: the surrogate's own answers, to be subtracted where the evidence is for it; without it only the prior is used.
 
     Returns:
-        Values (r, d) that sum to ``v_full - v_empty``, standard errors (r, d); ``info["subtracted"]`` (r,) tells whether the surrogate's
-        game was subtracted.
+        Values (r, d) that sum to ``v_full - v_empty``, standard errors (r, d); ``info["subtracted"]`` (r,) is the weight of the
+        settings in which the surrogate's game was subtracted.
 
     Raises:
         ShapeError: shapes that do not fit together.
-        InputError: codes are not complementary pairs.
+        InputError: codes are not complementary pairs, or nothing can be learned from values that are not finite.
+        BudgetError: there are no coalitions.
 
     Source:
         Kriging with a learned spectrum, for the odd part of a game (C. E. Rasmussen and C. Williams, Gaussian Processes for Machine
@@ -87,43 +106,28 @@ def solve_spectral_gp(
         >>> solve_spectral_gp(codes, v.T, np.zeros(1), np.full(1, 6.0), spectrum=flat).values.sum().round(9)
         np.float64(6.0)
     """
-    _check(codes, v, v_empty, v_full, spectrum, guide)
-    signs = np.vstack([np.ones(codes.shape[1]), np.where(codes[0::2], 1.0, -1.0)])
-    prior = Prior.of(spectrum, signs)
-    games = [(False, _odd(v, v_empty, v_full))]
+    games = [_odd(codes, v, v_empty, v_full)]
+    r, d = len(games[0]), codes.shape[1]
+    if spectrum.main.shape != (d,):
+        raise ShapeError(f"spectrum: expected {d} features, got {spectrum.main.shape}")
+    added = [np.zeros((r, d))]
     if guide is not None:
-        games.append((True, games[0][1] - _odd(guide.v, guide.v_empty, guide.v_full)))
-    settings, chosen = _choose(prior, games)
-    values, errors = np.empty((len(v), codes.shape[1])), np.empty((len(v), codes.shape[1]))
-    for index in np.unique(chosen):
-        at, setting = chosen == index, settings[index]
-        game = games[int(setting.subtracted)][1][at]
-        values[at], errors[at] = _posterior(prior, setting, game)
-        if guide is not None and setting.subtracted:
-            values[at] += guide.shapley[at]
+        if guide.v.shape != v.shape or guide.shapley.shape != (r, d):
+            raise ShapeError(f"guide: expected v {v.shape} and shapley {(r, d)}, got {guide.v.shape} and {guide.shapley.shape}")
+        games.append(games[0] - _odd(codes, guide.v, guide.v_empty, guide.v_full))
+        added.append(guide.shapley)
+    prior = Prior.of(spectrum, np.vstack([np.ones(d), np.where(codes[0::2], 1.0, -1.0)]))
+    averaged = _average if games[0].shape[1] <= _AVERAGED_PAIRS else _best
+    values, errors, subtracted = averaged(prior, games, added)
     gap = (v_full - v_empty) - values.sum(axis=1)  # only rounding and _EXACT are left
-    values += gap[:, None] / codes.shape[1]
-    subtracted = np.array([setting.subtracted for setting in settings])[chosen]
-    return Estimate(values, errors, "spectral_gp", {"subtracted": subtracted})
+    values += gap[:, None] / d
+    return Estimate(values, _CAUTION * errors, "spectral_gp", {"subtracted": subtracted})
 
 
-def _check(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, spectrum: Spectrum, guide: Guide | None) -> None:
-    m, d = codes.shape
-    r = len(v)
-    if v.shape != (r, m) or v_empty.shape != (r,) or v_full.shape != (r,) or spectrum.main.shape != (d,):
-        raise ShapeError(
-            f"expected v (r, {m}), v_empty and v_full (r,) and a spectrum of {d} features, got {v.shape}, {v_empty.shape}, {v_full.shape} "
-            f"and {spectrum.main.shape}"
-        )
-    if guide is not None and (guide.v.shape != v.shape or guide.shapley.shape != (r, d)):
-        raise ShapeError(f"guide: expected v {v.shape} and shapley {(r, d)}, got {guide.v.shape} and {guide.shapley.shape}")
-    if m % 2 or not np.array_equal(codes[0::2], ~codes[1::2]):
-        raise InputError("codes: expected complementary pairs, row 2i + 1 the complement of row 2i; draw them by samplers.coalitions")
-
-
-def _odd(v: Floats, v_empty: Floats, v_full: Floats) -> Floats:
+def _odd(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Floats:
     """(r, 1 + m / 2) the odd part: first at the full coalition, then at the pairs."""
-    return np.concatenate([((v_full - v_empty) / 2)[:, None], (v[:, 0::2] - v[:, 1::2]) / 2], axis=1)
+    pairs = odd_part(codes, v, v_empty, v_full)
+    return np.concatenate([pairs.total[:, None] / 2, pairs.g], axis=1)
 
 
 def _covariances(prior: Prior, setting: _Setting, n: int) -> Covariances:
@@ -139,49 +143,86 @@ def _covariances(prior: Prior, setting: _Setting, n: int) -> Covariances:
     )
 
 
-def _choose(prior: Prior, games: list[tuple[bool, Floats]]) -> tuple[list[_Setting], np.ndarray]:
-    """The setting with the largest marginal likelihood for every right-hand side: settings, and (r,) positions among them."""
-    n = min(games[0][1].shape[1], _EVIDENCE_PAIRS)
-    settings: list[_Setting] = []
-    best, chosen = np.full(len(games[0][1]), -np.inf), np.zeros(len(games[0][1]), dtype=np.int64)
-    for (subtracted, game), scale, floor, noise in product(games, _SCALES, _FLOORS, _NOISES):
-        setting = _Setting(subtracted, scale, floor, noise)
-        root = _root(_covariances(prior, setting, n).pairs)
-        if root is None:
-            continue
-        white = _by_blocks(game[:, :n], solve_triangular(root, np.eye(n), lower=True).T)
-        evidence = -0.5 * n * np.log(_power(white)) - np.log(np.diag(root)).sum()
-        better = evidence > best
-        best[better], chosen[better] = evidence[better], len(settings)
-        settings.append(setting)
-    return settings, chosen
+def _factors(prior: Prior, n: int, n_games: int) -> Iterator[_Factor]:
+    """The settings at the first n pairs, one after the other; a setting that cannot be factored is left out."""
+    for subtracted, scale, floor, noise in product((False, True)[:n_games], _SCALES, _FLOORS, _NOISES):
+        factor = _factor(prior, _Setting(subtracted, scale, floor, noise), n)
+        if factor is not None:
+            yield factor
 
 
-def _posterior(prior: Prior, setting: _Setting, game: Floats) -> tuple[Floats, Floats]:
-    """Values and standard errors (r, d)."""
-    covariances = _covariances(prior, setting, game.shape[1])
-    root = _root(covariances.pairs)
-    while root is None:  # only with more pairs than the evidence saw: raise what counts as exact until the factor exists
-        setting = _Setting(setting.subtracted, setting.scale, setting.floor, max(setting.noise, 1e-9) * 10)
-        covariances = _covariances(prior, setting, game.shape[1])
-        root = _root(covariances.pairs)
-    inverse = solve_triangular(root, np.eye(len(root)), lower=True)
-    white = _by_blocks(game, inverse.T)
-    seen = inverse @ covariances.shapley.T  # (n, d)
+def _factor(prior: Prior, setting: _Setting, n: int) -> _Factor | None:
+    covariances = _covariances(prior, setting, n)
+    try:
+        root = cholesky(covariances.pairs, lower=True)
+    except LinAlgError:
+        return None
+    white = solve_triangular(root, np.eye(n), lower=True)
+    seen = white @ covariances.shapley.T
     spread = np.sqrt(np.maximum(covariances.variance - (seen**2).sum(axis=0), 0.0))
-    return _by_blocks(white, seen), np.sqrt(_power(white))[:, None] * spread
+    return _Factor(setting, np.ascontiguousarray(white.T), float(np.log(np.diag(root)).sum()), seen, spread)
+
+
+def _average(prior: Prior, games: list[Floats], added: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    """Values (r, d), standard errors (r, d) and the weight of subtraction (r,), averaged over the settings by evidence."""
+    r, n = games[0].shape
+    d = added[0].shape[1]
+    most, total, subtracted = np.full(r, -np.inf), np.zeros(r), np.zeros(r)
+    first, second = np.zeros((r, d)), np.zeros((r, d))  # weighted sums of values and of their squares, about the plain value
+    origin: Floats | None = None
+    for factor in _factors(prior, n, len(games)):
+        which = int(factor.setting.subtracted)
+        white = _by_blocks(games[which], factor.white)
+        values, power = _by_blocks(white, factor.seen) + added[which], _power(white)
+        origin = values if origin is None else origin
+        evidence = -0.5 * n * np.log(power) - factor.log_root
+        raised = np.maximum(most, evidence)
+        old, new = np.exp(most - raised), np.exp(evidence - raised)
+        away = values - origin
+        total, subtracted = total * old + new, subtracted * old + new * which
+        first = first * old[:, None] + new[:, None] * away
+        second = second * old[:, None] + new[:, None] * (away**2 + power[:, None] * factor.spread**2)
+        most = raised
+    if origin is None:
+        raise InputError("v: no setting of the prior fits these coalitions; the spectrum may hold values that are not finite")
+    mean = first / total[:, None]
+    return origin + mean, np.sqrt(np.maximum(second / total[:, None] - mean**2, 0.0)), subtracted / total
+
+
+def _best(prior: Prior, games: list[Floats], added: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    """The same by the one setting that the first pairs find most likely."""
+    r = len(games[0])
+    settings: list[_Setting] = []
+    most, chosen = np.full(r, -np.inf), np.zeros(r, dtype=np.int64)
+    for factor in _factors(prior, _AVERAGED_PAIRS, len(games)):
+        power = _power(_by_blocks(games[int(factor.setting.subtracted)][:, :_AVERAGED_PAIRS], factor.white))
+        evidence = -0.5 * _AVERAGED_PAIRS * np.log(power) - factor.log_root
+        better = evidence > most
+        most[better], chosen[better] = evidence[better], len(settings)
+        settings.append(factor.setting)
+    values, errors = np.empty(added[0].shape), np.empty(added[0].shape)
+    for index in np.unique(chosen):
+        at: Ints = np.flatnonzero(chosen == index)
+        factor = _all_pairs(prior, settings[index], games[0].shape[1])
+        which = int(factor.setting.subtracted)
+        white = _by_blocks(games[which][at], factor.white)
+        values[at] = _by_blocks(white, factor.seen) + added[which][at]
+        errors[at] = np.sqrt(_power(white))[:, None] * factor.spread
+    return values, errors, np.array([setting.subtracted for setting in settings], dtype=np.float64)[chosen]
+
+
+def _all_pairs(prior: Prior, setting: _Setting, n: int) -> _Factor:
+    """The factor at all pairs; where more pairs make it singular, the noise is raised until it exists."""
+    factor = _factor(prior, setting, n)
+    while factor is None:
+        setting = _Setting(setting.subtracted, setting.scale, setting.floor, max(setting.noise, 1e-9) * 10)
+        factor = _factor(prior, setting, n)
+    return factor
 
 
 def _power(white: Floats) -> Floats:
     """(r,) mean squares: the factor that scales a row's prior."""
     return np.asarray(np.maximum((white**2).mean(axis=1), np.finfo(float).tiny))
-
-
-def _root(matrix: Floats) -> Floats | None:
-    try:
-        return np.asarray(cholesky(matrix, lower=True))
-    except LinAlgError:
-        return None
 
 
 def _by_blocks(rows: Floats, matrix: Floats) -> Floats:

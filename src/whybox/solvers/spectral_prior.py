@@ -58,7 +58,7 @@ class Prior:
             spectrum: of d features.
             signs: (n, d) coalitions as +1 and -1; of every pair one.
         """
-        largest = max(float(spectrum.main.max(initial=0.0)), float(spectrum.main_left.max(initial=0.0)), np.finfo(float).tiny)
+        largest = max(float(spectrum.main.max(initial=0.0)), np.finfo(float).tiny)
         relevance = np.sqrt(np.clip(spectrum.main / largest, _LEAST, 1.0))
         floor = _product(_RELEVANCE * relevance, signs)
         listed = _listed(spectrum, signs)

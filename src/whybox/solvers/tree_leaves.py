@@ -121,9 +121,7 @@ def ensembles(estimator: Any, max_features: int = MAX_PATH_FEATURES) -> tuple[Tr
         baseline = np.ravel(_attribute(estimator, "_baseline_prediction"))
         outputs = [(float(baseline[k]), [_histogram_tree(row[k]) for row in estimator._predictors]) for k in range(len(baseline))]
         return tuple(_ensemble(trees, offset, d, single=False, max_features=max_features) for offset, trees in outputs)
-    return tuple(
-        _ensemble(trees, offset, d, single=True, max_features=max_features) for offset, trees in _classic_outputs(estimator)
-    )
+    return tuple(_ensemble(trees, offset, d, single=True, max_features=max_features) for offset, trees in _classic_outputs(estimator))
 
 
 def _attribute(owner: Any, name: str) -> Any:
@@ -146,7 +144,9 @@ def _histogram_tree(predictor: Any) -> _Tree:
             "its layout is not that of scikit-learn 1.3 to 1.9, install one of these"
         )
     if np.any(nodes["is_categorical"].astype(bool) & ~nodes["is_leaf"].astype(bool)):
-        raise OptionError("estimator: it splits on categories, expected numerical splits; encode the columns and fit without categorical_features")
+        raise OptionError(
+            "estimator: it splits on categories, expected numerical splits; encode the columns and fit without categorical_features"
+        )
     return _Tree(
         nodes["feature_idx"].astype(np.int64),
         nodes["num_threshold"].astype(np.float64),
@@ -214,9 +214,10 @@ def _ensemble(trees: Sequence[_Tree], offset: float, d: int, *, single: bool, ma
         for path, value in _paths(tree):
             by_size.setdefault(len(path), []).append((path, value))
     largest = max(by_size, default=0)
-    if largest > min(max_features, MAX_PATH_FEATURES):
+    limit = min(max_features, MAX_PATH_FEATURES)
+    if largest > limit:
         raise OptionError(
-            f"estimator: a path to a leaf asks about {largest} distinct features, at most {min(max_features, MAX_PATH_FEATURES)} are possible "
+            f"estimator: a path to a leaf asks about {largest} distinct features, at most {limit} are possible "
             "(the tables grow as 2^D); grow the trees with a smaller max_depth"
         )
     offset += sum(value for _, value in by_size.pop(0, []))

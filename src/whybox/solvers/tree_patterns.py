@@ -68,7 +68,8 @@ def histogram(patterns: Patterns, weights: Floats, size: int) -> Floats:
     """
     n_leaves = len(patterns)
     place = patterns.astype(np.int64) + (np.arange(n_leaves)[:, None] << size)
-    return np.bincount(place.ravel(), np.broadcast_to(weights, patterns.shape).ravel(), n_leaves << size).reshape(n_leaves, 1 << size)
+    counts: Floats = np.bincount(place.ravel(), np.broadcast_to(weights, patterns.shape).ravel(), n_leaves << size).astype(np.float64)
+    return counts.reshape(n_leaves, 1 << size)
 
 
 def kept_weights(histogram_: Floats) -> Floats:
@@ -116,6 +117,6 @@ def shapley_weights(size: int) -> Floats:
     for_p = np.where(reachable & (p > 0), factorials[np.maximum(p - 1, 0)] * factorials[q] / total, 0.0)
     for_q = np.where(reachable & (q > 0), -factorials[p] * factorials[np.maximum(q - 1, 0)] / total, 0.0)
     weights = for_p[:, :, None] * bits[x & ~c & full] + for_q[:, :, None] * bits[c & ~x & full]
-    weights = weights.reshape(1 << size, -1)
-    weights.setflags(write=False)
-    return weights
+    flat: Floats = np.ascontiguousarray(weights.reshape(1 << size, -1))
+    flat.setflags(write=False)
+    return flat

@@ -1,8 +1,8 @@
 """Which third-order interactions a tree game has: its odd Fourier coefficients up to order three, exactly.
 
-In z in {-1,+1}^d, v(z) = sum_T c_T prod_{i in T} z_i. Pairs of complementary coalitions see odd orders only, Shapley values read nothing else,
-and what makes paired estimators err is order three and above. Trees know which triples those are: a leaf of D features touches C(D, 3) of them.
-The energies of the coefficients over reference rows are the prior of :mod:`whybox.solvers.spectral_gp`.
+In z in {-1,+1}^d, v(z) = sum_T c_T prod_{i in T} z_i. Pairs of complementary coalitions see odd orders only, Shapley values read nothing
+else, and what makes paired estimators err is order three and above. Trees know which triples those are: a leaf of D features touches
+C(D, 3) of them. The energies of the coefficients over reference rows are the prior of :mod:`whybox.solvers.spectral_gp`.
 """
 
 from __future__ import annotations

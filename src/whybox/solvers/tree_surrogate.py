@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from whybox.errors import InputError, OptionError, OutputValueError, ShapeError
+from whybox.solvers._threads import threads_for
 from whybox.solvers.spectral_gp import Guide
 from whybox.solvers.tree_game import TreeGame
 from whybox.solvers.tree_leaves import TreeEnsemble, ensembles
@@ -84,9 +85,7 @@ class Surrogate:
             weights: (b,) of the background rows, equal by default.
         """
         rows = np.asarray(reference, dtype=np.float64)
-        halves = [
-            tuple(TreeGame.of(_single(ensembles(estimator)), background, weights) for estimator in pair) for pair in self.estimators
-        ]
+        halves = [tuple(TreeGame.of(_single(ensembles(estimator)), background, weights) for estimator in pair) for pair in self.estimators]
         games = tuple((first, second) for first, second in halves)
         spectra = tuple(spectrum(first, second, rows) for first, second in games)
         return BoundSurrogate(games, spectra if self.mirror is None else (spectra[0], spectra[0]), self.mirror)
@@ -189,19 +188,20 @@ def fit_surrogate(rows: Any, outputs: Any, *, seed: int = 0, settings: TreeSetti
     pairs: list[tuple[Any, Any]] = []
     explained: list[float] = []
     for k in range(1 if mirror is not None else answers.shape[1]):
-        halves = [
-            HistGradientBoostingRegressor(
-                max_depth=chosen.depth,
-                max_leaf_nodes=chosen.leaves,
-                max_iter=chosen.trees,
-                learning_rate=chosen.learning_rate,
-                min_samples_leaf=chosen.min_rows,
-                early_stopping=False,
-                random_state=seed,
-            ).fit(table[half::2], answers[half::2, k])
-            for half in (0, 1)
-        ]
-        missed = [np.mean((halves[half].predict(table[1 - half :: 2]) - answers[1 - half :: 2, k]) ** 2) for half in (0, 1)]
+        with threads_for(len(table)):
+            halves = [
+                HistGradientBoostingRegressor(
+                    max_depth=chosen.depth,
+                    max_leaf_nodes=chosen.leaves,
+                    max_iter=chosen.trees,
+                    learning_rate=chosen.learning_rate,
+                    min_samples_leaf=chosen.min_rows,
+                    early_stopping=False,
+                    random_state=seed,
+                ).fit(table[half::2], answers[half::2, k])
+                for half in (0, 1)
+            ]
+            missed = [np.mean((halves[half].predict(table[1 - half :: 2]) - answers[1 - half :: 2, k]) ** 2) for half in (0, 1)]
         spread = float(np.var(answers[:, k]))
         explained.append(1.0 - float(np.mean(missed)) / spread if spread > 0 else 1.0)
         pairs.append((halves[0], halves[1]))

@@ -109,7 +109,7 @@ class ArrayColumns:
 
     def block(self, instances: Ints, mask: Bools, draws: slice) -> Rows:
         """See :class:`Columns`. Draws and columns are laid side by side, so that the innermost loop is long: twice as fast."""
-        background = self.background[draws]
+        background = self.background[draws, :]
         b, d = int(background.shape[0]), self.d
         if is_numpy(self.x):
             wide = self._widened(mask, b)
@@ -141,7 +141,7 @@ class ArrayColumns:
 
     def explained(self, start: int, stop: int) -> Rows:
         """See :class:`Columns`."""
-        part = self.x[start:stop]
+        part = self.x[start:stop, :]
         return part.copy() if is_numpy(part) else namespace(part).asarray(part, copy=True)
 
     def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -86,6 +86,11 @@ class GroupsBound:
         """As the inner space."""
         return self.inner.shared_empty
 
+    @property
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """Inner features of each group."""
+        return tuple(tuple(np.flatnonzero(self.member == g).tolist()) for g in range(len(self.names)))
+
     def n_features(self, instance: int) -> int:
         """Groups and single features."""
         return len(self.names)

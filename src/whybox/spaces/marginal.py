@@ -103,6 +103,7 @@ class MarginalBound:
     names: tuple[str, ...]
     weights: Floats | None
     shared_empty: bool = True
+    members: None = None
 
     @property
     def n(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from whybox._arrays import is_array, is_frame, to_numpy
+from whybox._arrays import is_array, is_frame, is_numpy, is_torch, namespace, to_numpy
 from whybox.typing import Rows
 
 Predict = Callable[[Rows], Any]
@@ -75,7 +75,7 @@ def copy_rows(rows: Rows) -> Rows:
     if is_frame(rows):
         return rows.copy(deep=True)
     if is_array(rows):
-        return rows.clone() if hasattr(rows, "clone") else rows.copy()
+        return rows.copy() if is_numpy(rows) else rows.clone() if is_torch(rows) else namespace(rows).asarray(rows, copy=True)
     return list(rows)
 
 

@@ -1,0 +1,70 @@
+"""whybox explains any model that can be called: attributions with error bars, and a count of every model query.
+
+Example:
+    >>> import numpy as np
+    >>> import whybox as wb
+    >>> model = lambda x: x[:, 0] * x[:, 1] + x[:, 2]
+    >>> e = wb.KernelSHAP(model, background=np.zeros((1, 3))).explain([[2.0, 3.0, 1.0]], seed=0)
+    >>> e.values.round(3)
+    array([[3., 3., 1.]])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whybox import errors as errors
+    from whybox import spaces as spaces
+    from whybox.engine import Engine as Engine
+    from whybox.engine import NoisyModelWarning as NoisyModelWarning
+    from whybox.explainers import LIME as LIME
+    from whybox.explainers import Budget as Budget
+    from whybox.explainers import ExactSHAP as ExactSHAP
+    from whybox.explainers import KernelSHAP as KernelSHAP
+    from whybox.explainers import LowFidelityWarning as LowFidelityWarning
+    from whybox.explainers import Occlusion as Occlusion
+    from whybox.explainers import PermutationSHAP as PermutationSHAP
+    from whybox.explainers import ToleranceWarning as ToleranceWarning
+    from whybox.explanations import Attribution as Attribution
+    from whybox.models import as_model as as_model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LIME",
+    "Attribution",
+    "Budget",
+    "Engine",
+    "ExactSHAP",
+    "KernelSHAP",
+    "LowFidelityWarning",
+    "NoisyModelWarning",
+    "Occlusion",
+    "PermutationSHAP",
+    "ToleranceWarning",
+    "as_model",
+    "errors",
+    "spaces",
+]
+
+# A name is imported when it is first used: `import whybox` itself loads neither SciPy nor pandas.
+_HOME = {
+    "Attribution": "explanations",
+    "Engine": "engine",
+    "NoisyModelWarning": "engine",
+    "as_model": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    if name in ("errors", "spaces"):
+        return import_module(f"whybox.{name}")
+    value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,184 @@
+"""LIME: a linear model of the model's outputs around each row."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from whybox.engine import Engine
+from whybox.errors import OptionError
+from whybox.explainers._job import Job, Request, count, positive
+from whybox.explainers._local import LocalPlan, explain_local
+from whybox.explanations import Attribution
+from whybox.samplers.neighborhood import Design
+from whybox.solvers.linear import Selection
+from whybox.spaces.neighborhood import Neighborhood, NeighborhoodBound
+from whybox.typing import Space, Target
+
+NEIGHBORHOODS: dict[str, dict[str, Any]] = {
+    "bins": {},
+    "gaussian": {"discretize": None, "around": "row"},
+    "gaussian-mean": {"discretize": None, "around": "mean"},
+    "c-lime": {"discretize": None, "around": "row", "scale": 0.1, "kernel_width": np.inf},
+    "glime": {"discretize": None, "around": "row", "sampling": "kernel"},
+}
+SETTINGS = ("neighborhood", "discretize", "kernel_width", "sampler", "num_features", "feature_selection", "solver", "alpha", "control")
+DEFAULT_SAMPLES, MOST_SAMPLES = 5000, 100_000
+
+
+class LowFidelityWarning(UserWarning):
+    """A linear model describes the model badly in the neighbourhood: its weights say little."""
+
+
+@dataclass(frozen=True)
+class LIME:
+    """Weights of a linear model fitted to the model's outputs in a neighbourhood of each row (Ribeiro, Singh and Guestrin 2016).
+
+    Defaults are lime's own: quantile bins, weights ``exp(-D^2 / (2 width^2))`` with width ``0.75 sqrt(d)``, ridge with penalty 1. Two
+    things get more out of the same definition. lime's binned neighbourhood does not depend on the explained row, so one set
+    of samples serves all rows of a call: n rows cost ``budget + n`` queries, not ``budget * n``. And a surrogate, fitted out of fold to
+    these samples, serves as control variate: only its difference from the model is left to be estimated (``control="none"`` gives the
+    weights that lime would compute from the samples).
+
+    Args:
+        model: anything that :func:`whybox.as_model` takes.
+        background: (b, d) rows that the neighbourhood is learnt from, such as the training data; or None if ``space`` is given.
+        space: a :class:`whybox.spaces.Neighborhood`, for settings that ``neighborhood`` does not name.
+        neighborhood: "bins" (default), "gaussian" (around the row), "gaussian-mean" (around the mean, as lime without bins),
+            "c-lime" (additive noise of 0.1 standard deviations, all points alike) or "glime" (drawn from the weighted distribution).
+        discretize: bins of "bins": "quartile" (default), "decile" or their number.
+        kernel_width: width of the weights; None (default) takes the neighbourhood's, ``0.75 sqrt(d)``.
+        sampler: "latin-hypercube" (default), "antithetic" or "monte-carlo".
+        num_features: at most so many features have a weight; None (default): all.
+        feature_selection: which: "auto" (default, lime's rule), "forward_selection", "highest_weights", "lasso_path" or "none".
+        solver: "ridge" (default) or "least_squares".
+        alpha: ridge penalty. Default 1.
+        control: "auto" (default: where samples are shared by all rows and there are at least 200 of them) or "none".
+        min_score: warn where R2 is less. Default 0.1; None never warns.
+        output: which output of the model, see :func:`whybox.as_model`.
+        engine: how the model is called.
+
+    Raises:
+        OptionError: an option has a value that does not exist.
+
+    Example:
+        >>> X = np.random.default_rng(0).normal(size=(200, 2))
+        >>> e = LIME(lambda x: x @ np.array([2.0, -1.0]), X, neighborhood="gaussian").explain(X[:1], budget=500)
+        >>> bool(abs(e.values[0] / X.std(axis=0) - [2, -1]).max() < 0.02)  # one standard deviation more
+        True
+    """
+
+    model: Any = field(repr=False)
+    background: Any = field(default=None, repr=False)
+    _: KW_ONLY
+    space: Space | None = None
+    neighborhood: Literal["bins", "gaussian", "gaussian-mean", "c-lime", "glime"] = "bins"
+    discretize: Literal["quartile", "decile"] | int = "quartile"
+    kernel_width: float | None = None
+    sampler: Design = "latin-hypercube"
+    num_features: int | None = None
+    feature_selection: Selection = "auto"
+    solver: Literal["ridge", "least_squares"] = "ridge"
+    alpha: float = 1.0
+    control: Literal["auto", "none"] = "auto"
+    min_score: float | None = 0.1
+    output: str = "auto"
+    engine: Engine = Engine()
+
+    def __post_init__(self) -> None:
+        self._space()
+        for name, options in (("solver", ("ridge", "least_squares")), ("control", ("auto", "none"))):
+            if getattr(self, name) not in options:
+                raise OptionError(f"{name}: expected one of {', '.join(options)}, got {getattr(self, name)!r}")
+        for name, options in (("sampler", get_args(Design)), ("feature_selection", get_args(Selection))):
+            if getattr(self, name) not in options:
+                raise OptionError(f"{name}: expected one of {', '.join(options)}, got {getattr(self, name)!r}")
+        if self.num_features is not None:
+            count("num_features", self.num_features)
+        positive("alpha", self.alpha)
+
+    def _space(self) -> Neighborhood:
+        if (self.space is None) == (self.background is None):
+            raise OptionError("pass background= (rows such as the training data) or space=Neighborhood(...), and not both")
+        if self.space is not None:
+            if not isinstance(self.space, Neighborhood):
+                raise OptionError(f"space: LIME on tables needs a whybox.spaces.Neighborhood, got {type(self.space).__name__}")
+            return self.space if self.kernel_width is None else replace(self.space, kernel_width=self.kernel_width)
+        if self.neighborhood not in NEIGHBORHOODS:
+            raise OptionError(f"neighborhood: expected one of {', '.join(NEIGHBORHOODS)}, got {self.neighborhood!r}")
+        settings = {"discretize": self.discretize} | NEIGHBORHOODS[self.neighborhood]
+        if self.kernel_width is not None:
+            settings["kernel_width"] = self.kernel_width
+        return Neighborhood(self.background, **settings)
+
+    def explain(
+        self,
+        x: Any,
+        *,
+        seed: int = 0,
+        target: Target = "predicted",
+        budget: int | None = None,
+        tol: float | None = None,
+        progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Attribution:
+        """Explain every row of x.
+
+        Args:
+            x: (n, d) rows: array of any library, or DataFrame with the background's columns.
+            seed: of the samples; the same seed gives the same bits.
+            target: "predicted" (default): each row's largest output; None every output; or an output's name or position.
+            budget: samples: of the whole call where they are shared by all rows ("bins" and "gaussian-mean"), otherwise of each row.
+                Default 5,000. The rows themselves come on top.
+            tol: go on, doubling the samples, until every standard error of a row is at most this; ``budget`` is then the most samples
+                (default 100,000).
+            progress: show a progress bar.
+            checkpoint: path of a log of answered batches, from which an interrupted call goes on.
+
+        Returns:
+            values (n, d), the weights, per level or per standard deviation; std_error; score, the weighted R2; intercept; local_pred.
+
+        Raises:
+            InputError: x does not fit the background, or holds a category that the background lacks.
+            OptionError: an argument has a value that does not exist.
+
+        Warns:
+            LowFidelityWarning: R2 is below ``min_score`` for some rows.
+        """
+        samples = count("budget", budget if budget is not None else DEFAULT_SAMPLES if tol is None else MOST_SAMPLES, 2)
+        tol = None if tol is None else positive("tol", tol)
+        settings = {name: getattr(self, name) for name in SETTINGS} | {"budget": samples, "tol": tol}
+        who = replace(self, space=self._space(), background=None)
+        request = Request(who, x, seed, target, progress, checkpoint, settings)
+        alpha = self.alpha if self.solver == "ridge" else 0.0
+        plan = LocalPlan(samples, tol, self.sampler, self.control == "auto", alpha, self.num_features, self.feature_selection)
+        with Job(request) as job:
+            assert isinstance(job.bound, NeighborhoodBound)
+            fit = explain_local(job, job.bound, plan)
+            found = job.result(
+                values=fit.values,
+                base_values=fit.intercept,
+                estimator=self.solver + (" with control variate" if fit.controlled.any() else ""),
+                std_error=fit.std_error,
+                score=fit.score,
+                intercept=fit.intercept,
+            )
+            rows = job.bound.row_features()
+            local = found.intercept + np.einsum("nd...,nd->n...", found.values, rows)
+            self._warn(found.score)
+            return replace(found, conditions=job.bound.conditions(), local_pred=local)
+
+    def _warn(self, score: Any) -> None:
+        low = np.flatnonzero((score < (-np.inf if self.min_score is None else self.min_score)).reshape(len(score), -1).any(axis=1))
+        if len(low):
+            warnings.warn(
+                f"LIME: R2 is below {self.min_score} for {len(low)} of {len(score)} rows (the first: row {low[0]}, "
+                f"{np.min(score[low[0]]):.3f}); there a linear model says little about this model: see .score, and consider finer bins "
+                "or a smaller neighbourhood",
+                LowFidelityWarning,
+                stacklevel=3,
+            )

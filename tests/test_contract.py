@@ -1,0 +1,152 @@
+"""Every explainer keeps the contracts, and every contract check catches the saboteur that breaks it."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from inspect import isclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import whybox.explainers as explainers
+from whybox.errors import OptionError
+from whybox.explainers import ExactSHAP, KernelSHAP, Occlusion, PermutationSHAP
+from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, shapley_values
+from whybox.testing.saboteurs import SABOTEURS
+
+
+@dataclass(frozen=True)
+class Case:
+    """An explainer, how to use it, and what it is excused from, with the reason."""
+
+    make: Callable[..., Any]
+    traits: Traits = field(default_factory=Traits)
+    excuse: dict[str, str] = field(default_factory=dict)
+
+
+DRAWS_NOTHING = "it draws nothing: the same rows are asked for every seed"
+ERRORS_ARE_ZERO = "it is exact, so its intervals are points"
+
+CASES = {
+    "ExactSHAP": Case(
+        ExactSHAP,
+        Traits(few=None, wide=10),
+        {"other_seed_other_queries": DRAWS_NOTHING, "intervals_cover": ERRORS_ARE_ZERO},
+    ),
+    "KernelSHAP": Case(KernelSHAP),
+    "KernelSHAP, least squares": Case(lambda *a, **k: KernelSHAP(*a, estimator="least squares", **k)),
+    "KernelSHAP, odd GP": Case(lambda *a, **k: KernelSHAP(*a, estimator="odd GP", **k)),
+    "Occlusion": Case(
+        Occlusion,
+        Traits(few=None, reference=occlusion_values),
+        {
+            "other_seed_other_queries": DRAWS_NOTHING,
+            "intervals_cover": ERRORS_ARE_ZERO,
+            "efficiency": "effects of single features add up to the prediction for additive models only",
+        },
+    ),
+    "PermutationSHAP": Case(
+        PermutationSHAP,
+        Traits(few=140),
+        dict.fromkeys(
+            ("agrees_with_brute_force", "symmetric_features_share", "no_error_where_exact"),
+            "a mean over random permutations is exact only without interactions above second order, at any budget",
+        ),
+    ),
+}
+
+
+def discovered():
+    """The explainers of the package: the public classes that explain."""
+    public = {name: getattr(explainers, name) for name in explainers.__all__}
+    return {name for name, item in public.items() if isclass(item) and "explain" in vars(item)}
+
+
+def factory(case):
+    return lambda model, background, engine: case.make(model, background, engine=engine)
+
+
+def test_every_explainer_has_a_case():
+    assert discovered() <= {name.partition(",")[0] for name in CASES}, "a new explainer needs a line in CASES"
+    assert {name.partition(",")[0] for name in CASES} <= discovered()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", CASES)
+def test_explainer_keeps_contract(name, check):
+    case = CASES[name]
+    excuse = {check: case.excuse[check]} if check in case.excuse else {}
+    report = check_explainer(factory(case), traits=case.traits, excuse=excuse, only=[check], name=name)
+    (finding,) = report.findings
+    if finding.level == "skipped":
+        pytest.skip(f"{name}, {check}: {finding.detail}")
+    assert finding.level == ("excused" if excuse else "passed")
+
+
+# A correct explainer to be spoilt: it draws, is exact where the budget covers all coalitions, and is the cheapest of its kind.
+HONEST = CASES["KernelSHAP, least squares"]
+
+
+@pytest.mark.parametrize("saboteur", SABOTEURS, ids=lambda saboteur: saboteur.name)
+def test_saboteur_is_caught_by_its_check_alone(saboteur):
+    mine = {saboteur.caught_by} | saboteur.also
+    dear = {"intervals_cover"} - mine  # a quarter of the time, for a check that few can trip
+    report = examine_explainer(saboteur.make(factory(HONEST)), only=[check for check in CHECKS if check not in dear])
+    if saboteur.caught_by in report.names("skipped"):
+        pytest.skip(f"{saboteur.caught_by} cannot run here")
+    assert set(report.names("failed")) == mine - set(report.names("skipped")), str(report)
+
+
+def test_every_check_has_a_saboteur():
+    assert {saboteur.caught_by for saboteur in SABOTEURS} == set(CHECKS)
+    names = [saboteur.name for saboteur in SABOTEURS]
+    assert len(set(names)) == len(names)
+
+
+def test_failures_are_raised_together_and_say_what_to_do():
+    class Silent:
+        def explain(self, x, **options):
+            raise RuntimeError("not written yet")
+
+    with pytest.raises(ContractError, match="breaks 2 of 2 contracts") as caught:
+        check_explainer(lambda *_: Silent(), only=["efficiency", "save_round_trip"])
+    assert "efficiency" in str(caught.value)
+    assert "not written yet" in str(caught.value)
+
+
+def test_an_excuse_needs_a_reason_and_a_check():
+    with pytest.raises(OptionError, match="reason"):
+        check_explainer(factory(HONEST), excuse={"efficiency": " "})
+    with pytest.raises(OptionError, match="no checks"):
+        check_explainer(factory(HONEST), excuse={"fast": "it is not"})
+
+
+def test_an_excuse_that_is_not_needed_is_a_failure():
+    with pytest.raises(ContractError, match="remove the excuse"):
+        check_explainer(factory(HONEST), excuse={"efficiency": "it used to fail"}, only=["efficiency"])
+
+
+def test_report_reads_as_text():
+    case = CASES["Occlusion"]
+    report = check_explainer(factory(case), traits=case.traits, excuse={"efficiency": "why"}, only=["efficiency", "pickle_round_trip"])
+    assert str(report).splitlines()[0] == "Occlusion: 1 passed, 1 excused, 0 skipped, 0 failed"
+    assert "why" in str(report)
+
+
+def test_references_are_right_on_a_closed_form():
+    x, background = np.array([[2.0, 3.0, 5.0]]), np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 0.0]])
+
+    def product(rows):
+        return rows[:, 0] * rows[:, 1] + 4.0 * rows[:, 2]
+
+    # v({}) = 0.5, v({0}) = 2 * 1.5, v({1}) = 3 * 0.5, v({0, 1}) = 6, beside feature 2, which is additive
+    expected = [[((3.0 - 0.5) + (6.0 - 1.5)) / 2, ((1.5 - 0.5) + (6.0 - 3.0)) / 2, 4 * (5.0 - 0.5)]]
+    np.testing.assert_allclose(shapley_values(product, x, background), expected)
+    np.testing.assert_allclose(occlusion_values(product, x, background), [[6.0 - 1.5, 6.0 - 3.0, 18.0]])
+
+
+def test_checks_warn_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_explainer(factory(CASES["Occlusion"]), traits=CASES["Occlusion"].traits, excuse=CASES["Occlusion"].excuse)
