@@ -177,7 +177,10 @@ def test_confounded_model_is_misread_by_conditioning_and_not_by_counterfactuals(
     from whybox.datasets._concept_data import sample
 
     data = sample("confounded", model, Plain(), 400, 0)
-    f = lambda texts: [[1.0 * ("z1" in t) + 0.3 * ("b1" in t)] for t in texts]  # the model uses z and a little of b, never a
+
+    def f(texts):
+        return [[1.0 * ("z1" in t) + 0.3 * ("b1" in t)] for t in texts]  # the model uses z and a little of b, never a
+
     outputs = np.array(f(data.texts))[:, 0]
     conexp = {c: outputs[data.codes[c] == 1].mean() - outputs[data.codes[c] == 0].mean() for c in ("a", "b")}
     source = StructuralCounterfactuals(data)

@@ -47,14 +47,13 @@ def effects(e: ConceptEffects, *, output: int | str = -1, ax: Axes | None = None
     names = [_name(e, q) for q in range(len(e))]
     ax = fig.new_axes(ax, fig.size_of(names, width=7.2), "plot")
     rows = np.arange(len(e))
-    low, high = np.nan_to_num(e.mean - e.low)[:, j], np.nan_to_num(e.high - e.mean)[:, j]
     colors = [fig.POSITIVE if value >= 0 else fig.NEGATIVE for value in e.mean[:, j].tolist()]
     if e.null is not None:
         for q, i in enumerate(e.interventions):
             size = float(e.null.size(i.concept)[j])
             if np.isfinite(size):
                 ax.barh(q, 2 * size, left=-size, height=0.8, color=fig.GREY, alpha=0.25, linewidth=0)
-    ax.errorbar(e.mean[:, j], rows, xerr=np.stack([low, high]), fmt="none", ecolor=colors, capsize=3)
+    ax.hlines(rows, e.low[:, j], e.high[:, j], colors=colors, linewidth=1.6)
     ax.scatter(e.mean[:, j], rows, c=colors, zorder=3)
     return _finish(ax, e, names, f"effect on {_output(e, j)}, {100 * e.confidence:.3g} % interval")
 
