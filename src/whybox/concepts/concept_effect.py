@@ -63,8 +63,8 @@ class ConceptEffect:
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
             raise OptionError(f"k: expected a positive integer, got {self.k!r}")
-        if isinstance(self.n_bootstrap, bool) or not isinstance(self.n_bootstrap, int) or self.n_bootstrap < 1:
-            raise OptionError(f"n_bootstrap: expected a positive integer, got {self.n_bootstrap!r}")
+        if isinstance(self.n_bootstrap, bool) or not isinstance(self.n_bootstrap, int) or self.n_bootstrap < 2:
+            raise OptionError(f"n_bootstrap: expected an integer of at least 2, got {self.n_bootstrap!r}")
         if not 0 < self.confidence < 1:
             raise OptionError(f"confidence: expected a number between 0 and 1, got {self.confidence!r}")
         if not isinstance(self.source, CounterfactualSource):

@@ -82,8 +82,8 @@ class StructuralEditor:
         rng = generator(self.seed, "spoilt", edited)
         name = fixed[int(rng.integers(len(fixed)))] if fixed else concept
         values = list(self._values[name])
-        for step in range(len(values)):
-            value = values[(int(rng.integers(len(values))) + step) % len(values)]
+        start = int(rng.integers(len(values)))
+        for value in values[start:] + values[:start]:
             moved = source.counterfactuals([edited], name, to=value).edits
             if moved:
                 return moved[0].text
