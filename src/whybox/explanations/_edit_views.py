@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whybox.explanations._escape import escape
-from whybox.explanations._words import diff
+from whybox.explanations._words import Piece, diff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,14 +73,18 @@ def text(e: Counterfactuals, max_edits: int | None) -> str:
     return "\n".join(lines)
 
 
-def _joined(pieces: Any) -> str:
-    parts: list[str] = []
-    for previous, piece in zip([None, *pieces], pieces, strict=False):
-        opening, closing = _MARKS[piece.kind]
-        # a deleted stretch carries no white space of its own: one blank keeps it apart from what took its place
-        gap = " " if previous is not None and previous.kind == "delete" and not piece.text[:1].isspace() else ""
-        parts.append(f"{gap if piece.kind == 'insert' else ''}{opening}{piece.text}{closing}")
-    return "".join(parts)
+def _joined(pieces: Sequence[Piece]) -> str:
+    return "".join(f"{gap}{_MARKS[piece.kind][0]}{piece.text}{_MARKS[piece.kind][1]}" for gap, piece in _spaced(pieces))
+
+
+def _spaced(pieces: Sequence[Piece]) -> Iterator[tuple[str, Piece]]:
+    """Pieces with a blank before them where a deleted stretch, which has no white space of its own, would stick to its neighbour."""
+    previous: Piece | None = None
+    for piece in pieces:
+        touching = previous is not None and not previous.text[-1:].isspace() and not piece.text[:1].isspace()
+        beside = previous is not None and "delete" in (previous.kind, piece.kind) and piece.text[:1].isalnum()
+        yield (" " if touching and beside else ""), piece
+        previous = piece
 
 
 def html(e: Counterfactuals, max_edits: int | None) -> str:
@@ -94,7 +99,7 @@ def html(e: Counterfactuals, max_edits: int | None) -> str:
 
 
 def _html_row(e: Counterfactuals, edit: Edit, j: int) -> str:
-    marked = "".join(_html_piece(piece.kind, piece.text) for piece in diff(e.texts[edit.original], edit.text))
+    marked = "".join(gap + _html_piece(piece.kind, piece.text) for gap, piece in _spaced(diff(e.texts[edit.original], edit.text)))
     reasons = "".join(
         f'<div style="color:#9a6700">invalid, {escape(failure.check)}: {escape(failure.why)}</div>' for failure in edit.failures
     )
