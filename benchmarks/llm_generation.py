@@ -3,8 +3,8 @@
     python benchmarks/llm_generation.py [--part local|http] [--quick]
 
 Local: a random Llama (6 layers, 384 wide) on this machine's CPU, or CUDA if there is one; every reply is cut at the same length.
-HTTP: the loopback server in a process of its own, which waits 50 ms an answer as a remote model would. The ideal is requests x latency /
-in flight. Two clients of one request at a time stand beside it: the plain loop, and the same loop's CPU.
+HTTP: the loopback server in a process of its own, which waits 200 ms an answer, which is short for a model. The ideal is requests x
+latency / in flight.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from whybox.llms import Limits, OpenAICompatible, Prompt, Sampling, TransformersGenerator
 from whybox.testing.llm_server import running
 
-WORDS = "the food was good bad service slow great and but we will be back not never again nice room".split()
+WORDS = tuple("the food was good bad service slow great and but we will be back not never again nice room".split(" "))  # noqa: SIM905
 
 
 def random_llama():
@@ -55,8 +55,7 @@ def local(quick: bool) -> None:
         print(f"| {size} | {rate:.1f} | {len(some) / cpu:.1f} | {rate / first:.1f} x |", flush=True)
 
 
-def http(quick: bool) -> None:
-    latency = 0.05
+def http(quick: bool, latency: float) -> None:
     print(f"HTTP: server waits {1000 * latency:.0f} ms an answer")
     print("| in flight | requests | seconds | ideal | over the ideal | client CPU ms a request | server's most in flight |")
     print("|---|---|---|---|---|---|---|")
@@ -73,21 +72,20 @@ def http(quick: bool) -> None:
         assert all(reply.text == "yes" for reply in replies)
         assert stats["answered"] == n + 1
         ideal = n * latency / flight
-        print(
-            f"| {flight} | {n} | {wall:.2f} | {ideal:.2f} | {100 * (wall / ideal - 1):.0f} % | {1000 * cpu / n:.2f} | {stats['most_in_flight']} |",
-            flush=True,
-        )
+        over, cost = 100 * (wall / ideal - 1), 1000 * cpu / n
+        print(f"| {flight} | {n} | {wall:.2f} | {ideal:.2f} | {over:.0f} % | {cost:.2f} | {stats['most_in_flight']} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=("local", "http"))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--latency", type=float, default=0.2, help="seconds that the server takes for an answer. Default 0.2")
     given = parser.parse_args()
     if given.part != "http":
         local(given.quick)
     if given.part != "local":
-        http(given.quick)
+        http(given.quick, given.latency)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,10 @@ class Spending:
         requests: requests sent, repeated ones included.
         tokens: tokens as the endpoint reported them; where it did not answer, their upper bound.
         money: their price, None without a :class:`Price`.
+
+    Example:
+        >>> Spending(requests=2, tokens=Tokens(100, 20)).tokens.total
+        120
     """
 
     requests: int = 0

@@ -25,6 +25,10 @@ class Candidate:
         target: its new value.
         fixed: the concepts that must keep their values.
         group: edits of one group are of one original and one intervention; among them duplicates are looked for.
+
+    Example:
+        >>> Candidate("Good soup.", "Bad soup.", Reply("Bad soup."), "food", "Negative").target
+        'Negative'
     """
 
     original: str
@@ -65,7 +69,16 @@ _REFUSAL = re.compile(
 
 @dataclass(frozen=True)
 class Answered:
-    """A text came back: the request did not fail, was not refused, not cut off and not empty."""
+    """A text came back: the request did not fail, was not refused, not cut off and not empty.
+
+    Args:
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> Answered().judge([Candidate("Good soup.", "", Reply(""))])
+        ['the reply is empty']
+    """
 
     name: str = "no answer"
     costly: bool = False
@@ -93,7 +106,16 @@ class Answered:
 
 @dataclass(frozen=True)
 class Changed:
-    """The words are not the original's."""
+    """The words are not the original's.
+
+    Args:
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> Changed().judge([Candidate("Good soup.", "good  soup.", Reply("good  soup."))])
+        ['the text was not changed']
+    """
 
     name: str = "unchanged"
     costly: bool = False
@@ -105,7 +127,17 @@ class Changed:
 
 @dataclass(frozen=True)
 class Distinct:
-    """No earlier edit of the same original and intervention has the same words."""
+    """No earlier edit of the same original and intervention has the same words.
+
+    Args:
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> edit = Candidate("Good soup.", "Bad soup.", Reply("Bad soup."))
+        >>> Distinct().judge([edit, edit])
+        [None, 'the same edit was made before; make another one']
+    """
 
     name: str = "duplicate"
     costly: bool = False
@@ -141,7 +173,17 @@ _META_ALL = tuple(re.compile(pattern, re.IGNORECASE | re.MULTILINE | re.DOTALL) 
 
 @dataclass(frozen=True)
 class NoMetaTalk:
-    """The edit does not speak of itself or of the task."""
+    """The edit does not speak of itself or of the task.
+
+    Args:
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> edit = "Here is the edited text: bad soup."
+        >>> NoMetaTalk().judge([Candidate("Good soup.", edit, Reply(edit))])[0][:26]
+        "it speaks of the task ('ed"
+    """
 
     name: str = "meta-talk"
     costly: bool = False
@@ -160,7 +202,17 @@ class NoMetaTalk:
 
 @dataclass(frozen=True)
 class SameLanguage:
-    """Script and language are the original's, as far as its characters and commonest words tell."""
+    """Script and language are the original's, as far as its characters and commonest words tell.
+
+    Args:
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> before, after = "The soup was good and it was hot.", "Die Suppe war nicht gut und sie war kalt."
+        >>> SameLanguage().judge([Candidate(before, after, Reply(after))])
+        ['it reads as German and the original as English; keep the language']
+    """
 
     name: str = "language"
     costly: bool = False
@@ -181,7 +233,19 @@ class SameLanguage:
 
 @dataclass(frozen=True)
 class SimilarLength:
-    """Between ``least`` and ``most`` times the words of the original, give or take ``slack`` words."""
+    """Between ``least`` and ``most`` times the words of the original, give or take ``slack`` words.
+
+    Args:
+        least: smallest ratio of the lengths. Default 0.5.
+        most: largest ratio. Default 2.
+        slack: words that are allowed on top. Default 5.
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> SimilarLength().judge([Candidate("Good soup. " * 10, "Bad.", Reply("Bad."))])
+        ['it has 2 words and the original 30; keep about the length']
+    """
 
     least: float = 0.5
     most: float = 2.0
@@ -202,7 +266,16 @@ class SimilarLength:
 
 @dataclass(frozen=True)
 class Ended:
-    """It does not break off where the original ends properly."""
+    """It does not break off where the original ends properly.
+
+    Args:
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> Ended().judge([Candidate("Good soup.", "Bad soup and", Reply(""))])
+        ["it breaks off with 'Bad soup and'"]
+    """
 
     name: str = "dangling"
     costly: bool = False
@@ -226,6 +299,12 @@ class Near:
 
     Args:
         most: the share. Default 0.75.
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> Near(most=0.3).judge([Candidate("Good soup.", "Bad fish.", Reply(""))])
+        ['67% of the words differ, more than 30%; change fewer words']
     """
 
     most: float = 0.75

@@ -162,7 +162,13 @@ class LLMClassifier:
     Args:
         llm: who is asked.
         concepts: what may be asked for.
-        template: the question; None takes the built-in one.
+        template: the question. Default: the built-in one.
+
+    Example:
+        >>> from whybox.llms import FunctionGenerator
+        >>> food = Concept("food", ("Negative", "Positive"))
+        >>> LLMClassifier(FunctionGenerator(lambda prompt: "Positive.", name="optimist"), (food,)).classify(["Good soup."], "food")
+        ('Positive',)
     """
 
     llm: TextGenerator

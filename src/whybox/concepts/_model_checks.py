@@ -20,6 +20,14 @@ class Similar:
     Args:
         encode: texts to (n, d) vectors.
         least: least cosine. Default 0.7.
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> from whybox.llms import Reply
+        >>> check = Similar(lambda texts: [[t.count("o"), 1.0] for t in texts], least=0.9)
+        >>> check.judge([Candidate("Good soup.", "Bad.", Reply("Bad."))])
+        ["its embedding's cosine with the original's is 0.32, below 0.9"]
     """
 
     encode: Callable[[list[str]], Any]
@@ -35,7 +43,20 @@ class Similar:
 
 @dataclass(frozen=True)
 class TargetReached:
-    """A classifier finds the value that was asked for."""
+    """A classifier finds the value that was asked for.
+
+    Args:
+        classifier: who is asked.
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> from whybox.concepts import CallableClassifier
+        >>> from whybox.llms import Reply
+        >>> reads = CallableClassifier({"food": lambda texts: ["P" if "good" in t else "N" for t in texts]})
+        >>> TargetReached(reads).judge([Candidate("Good soup.", "A good soup.", Reply(""), "food", "N")])
+        ["food reads as 'P'; make it 'N'"]
+    """
 
     classifier: ConceptClassifier
     name: str = "target"
@@ -55,7 +76,20 @@ class TargetReached:
 
 @dataclass(frozen=True)
 class ConfoundersKept:
-    """A classifier finds every fixed concept as it was in the original."""
+    """A classifier finds every fixed concept as it was in the original.
+
+    Args:
+        classifier: who is asked.
+        name: what stands in the reasons.
+        costly: whether only edits that passed the other checks are shown to it.
+
+    Example:
+        >>> from whybox.concepts import CallableClassifier
+        >>> from whybox.llms import Reply
+        >>> reads = CallableClassifier({"room": lambda texts: ["P" if "nice" in t else "N" for t in texts]})
+        >>> ConfoundersKept(reads).judge([Candidate("Good soup, nice room.", "Bad soup, bad room.", Reply(""), "food", "N", ("room",))])
+        ["room went from 'P' to 'N': leave that as it was"]
+    """
 
     classifier: ConceptClassifier
     name: str = "confounder"

@@ -36,6 +36,14 @@ def null_edits(
 
     Returns:
         Edits with source value and target alike. A broken way there is an invalid edit.
+
+    Example:
+        >>> from whybox.concepts import StructuralCounterfactuals
+        >>> from whybox.datasets import concept_reviews
+        >>> data = concept_reviews(5)
+        >>> e = null_edits(StructuralCounterfactuals(data), data.texts, "price", ["cheap", "expensive"])
+        >>> [edit.text for edit in e.edits] == list(data.texts)  # an exact source comes back to where it was
+        True
     """
     if isinstance(source, Paraphraser):
         return source.paraphrases(texts, concept, k=k, seed=seed, current=current)

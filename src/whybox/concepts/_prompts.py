@@ -74,6 +74,10 @@ class Example:
         target: its value after.
         text: before.
         edited: after.
+
+    Example:
+        >>> Example("food", "Positive", "Negative", "Good soup.", "Bad soup.").edited
+        'Bad soup.'
     """
 
     concept: str

@@ -52,6 +52,22 @@ class RewriteTwice:
         output_names: of the k outputs, or None.
         stats: what the model was asked.
         cost: of all rewriting.
+
+    Example:
+        >>> from whybox.concepts import StructuralCounterfactuals
+        >>> from whybox.datasets import concept_reviews
+        >>> data = concept_reviews(20)
+        >>> r = rewrite_twice(
+        ...     lambda texts: [[len(t)] for t in texts],
+        ...     StructuralCounterfactuals(data),
+        ...     data.texts,
+        ...     "return",
+        ...     treated="yes",
+        ...     control="no",
+        ...     current=data.values("return"),
+        ... )
+        >>> r.ate.n == r.att.n + r.atu.n == 20
+        True
     """
 
     concept: str

@@ -31,6 +31,12 @@ class ConceptData:
         style: (n, slots) the voice of each row: what counterfactuals keep as well.
         codes: (n,) a variable.
         texts: the n texts, all different.
+
+    Example:
+        >>> from whybox.datasets import concept_reviews
+        >>> data = concept_reviews(5)
+        >>> len(data), data.concepts[0].name, data.labels.shape
+        (5, 'price', (5,))
     """
 
     name: str

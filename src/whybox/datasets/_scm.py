@@ -24,6 +24,10 @@ class Variable:
         mechanism: (codes of the parents, own noise (n,)) to real numbers (n,), which are rounded and clipped to the codes.
         noise: (mean, standard deviation) of its Gaussian noise; for a root, the probabilities of its values.
         description: what it means, for prompts.
+
+    Example:
+        >>> Variable("rain", ("no", "yes"), noise=(0.7, 0.3)).solve({}, np.array([0.1, 0.9])).tolist()
+        [0, 1]
     """
 
     name: str
@@ -53,6 +57,15 @@ class StructuralModel:
     Args:
         variables: every variable, the outcome among them.
         outcome: the variable that texts do not tell and models predict.
+
+    Raises:
+        InputError: a variable stands before one of its parents, or the outcome is not there.
+
+    Example:
+        >>> rain = Variable("rain", ("no", "yes"), noise=(0.7, 0.3))
+        >>> wet = Variable("wet", ("no", "yes"), ("rain",), lambda p, e: p["rain"] + e, (0.0, 0.1))
+        >>> StructuralModel((rain, wet), "wet").edges
+        (('rain', 'wet'),)
     """
 
     variables: tuple[Variable, ...]

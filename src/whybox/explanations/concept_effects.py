@@ -29,6 +29,10 @@ class Intervention:
         concept: what was set.
         source_value: its value before; "?" where it was not known.
         target: its value after.
+
+    Example:
+        >>> str(Intervention("food", "Positive", "Negative"))
+        'food: Positive -> Negative'
     """
 
     concept: str
@@ -60,6 +64,15 @@ class ConceptEffects:
         stats: what the model was asked.
         seed: of source and bootstrap.
         null: effects of paraphrases, or None if they were not asked for.
+
+    Example:
+        >>> from whybox.concepts import ConceptEffect, StructuralCounterfactuals
+        >>> from whybox.datasets import concept_reviews
+        >>> data = concept_reviews(20)
+        >>> model = lambda texts: [[float("I will be back" in t)] for t in texts]
+        >>> e = ConceptEffect(model, StructuralCounterfactuals(data)).explain(data.texts, "return", to="yes")
+        >>> e
+        <ConceptEffects: 1 interventions, 9 of 9 pairs with a valid edit, total effect>
     """
 
     counterfactuals: Counterfactuals

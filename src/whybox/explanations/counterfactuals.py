@@ -27,6 +27,10 @@ class Failure:
     Args:
         check: name of the check, such as "unchanged".
         why: what was found, in words.
+
+    Example:
+        >>> Failure("unchanged", "the text was not changed").check
+        'unchanged'
     """
 
     check: str
@@ -48,6 +52,10 @@ class Edit:
         attempts: replies that were asked for, repairs included.
         similarity: cosine of embeddings of original and edit, if one was asked for.
         notes: what else the source tells, such as the words that it changed; JSON values.
+
+    Example:
+        >>> Edit(0, "food", "Positive", "Negative", 0, "Bad soup.").valid
+        True
     """
 
     original: int
@@ -78,6 +86,10 @@ class GenerationCost:
         prompt_tokens: tokens sent, as far as anybody counted.
         reply_tokens: tokens received.
         seconds: wall seconds.
+
+    Example:
+        >>> (GenerationCost(requests=3) + GenerationCost(requests=2, cache_hits=1)).requests
+        5
     """
 
     requests: int = 0

@@ -90,6 +90,10 @@ class Reply:
         reply_tokens: tokens received.
         requests: requests sent for it; 0 if it came from a cache or answers the same prompt as another one.
         cached: it came from a cache.
+
+    Example:
+        >>> Reply("Good morning.", prompt_tokens=5, reply_tokens=3, requests=1).finish
+        'stop'
     """
 
     text: str

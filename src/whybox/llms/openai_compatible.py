@@ -24,6 +24,11 @@ class Plan:
         at_most: what a hard budget reserves: a token for every byte, and max_tokens a reply.
         money: the price of ``tokens``, None without a price.
         money_at_most: the price of ``at_most``.
+
+    Example:
+        >>> plan = OpenAICompatible("http://127.0.0.1:8000/v1", "tiny").plan([Prompt.of("hi"), Prompt.of("hi")])
+        >>> plan.requests, plan.tokens.total < plan.at_most.total
+        (1, True)
     """
 
     requests: int

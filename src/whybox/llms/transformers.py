@@ -37,6 +37,13 @@ class TransformersGenerator:
     Raises:
         OptionError: a size is not a positive integer.
         InputError: this is not a pair of causal language model and tokenizer.
+
+    Example:
+        >>> from transformers import AutoModelForCausalLM, AutoTokenizer  # doctest: +SKIP
+        >>> name = "Qwen/Qwen2.5-0.5B-Instruct"  # doctest: +SKIP
+        >>> llm = TransformersGenerator(AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name))  # doctest: +SKIP
+        >>> llm.generate([Prompt.of("Say good morning.")], Sampling(max_tokens=8))[0].text  # doctest: +SKIP
+        'Good morning!'
     """
 
     model: Any
