@@ -7,10 +7,12 @@
 #   make docs    the HTML pages, warnings are errors
 #   make clean   remove every environment and every built file
 #
-# PYTHON=python3.12 chooses the interpreter; ARGS="-k lime" goes to pytest, the demo or the benchmarks.
+# PYTHON=python3.12 chooses the interpreter; ARGS="-k lime" goes to pytest, the demo or the benchmarks;
+# BENCH=benchmarks/lime_speed.py runs one benchmark (ARGS="--help" tells its options).
 
 PYTHON ?= python3
 ARGS ?=
+BENCH ?= $(wildcard benchmarks/[a-z]*.py)
 
 .DEFAULT_GOAL := test
 .PHONY: demo test lint bench docs clean
@@ -39,7 +41,7 @@ test: lint
 # fastshap asks for a package that no longer installs; what it really needs is there already.
 bench: .venv-bench/.installed
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps fastshap==0.3.1
-	.venv-bench/bin/python -m benchmarks $(ARGS)
+	for script in $(BENCH); do .venv-bench/bin/python $$script $(ARGS) || exit 1; done
 
 docs: .venv-docs/.installed
 	.venv-docs/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html $(ARGS)

@@ -104,7 +104,8 @@ def report(name: str, results: list[dict[str, dict[int, dict[str, float]]]], bud
     rows.append(["**best peer's error over whybox auto's**", *best])
     rows.append(["coverage of whybox auto's 95 % intervals", *(cell(OURS[0], b, "coverage") for b in budgets)])
     rows.append(["ms a row, whybox auto", *(cell(OURS[0], b, "ms") for b in budgets)])
-    return f"### {name}\n\n" + table(["estimator", *(f"{b}d" for b in budgets)], rows) + "\n"
+    text: str = table(["estimator", *(f"{b}d" for b in budgets)], rows)
+    return f"### {name}\n\n{text}\n"
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ The surrogate learns from ``--fit`` hybrids of training rows and background rows
 assumed to be explained with it: in the columns that use it every row has fit / (share * background) coalitions fewer (rounded up to pairs).
 Errors are relative L2, median over the rows, mean over the seeds (of coalitions and of the background) with their range; "cover" is the
 share of 95 % intervals of "prior+s" that hold the exact value. "rho" is what the surrogate leaves of the odd part beyond the linear one,
-which is what a paired estimator gets wrong: 1 means that there is nothing to gain by subtraction, and says why. Times are CPU.
+which is what a paired estimator gets wrong: 1 means that there is nothing to gain by subtraction, and says why. "agreement" is that of the
+surrogate's two halves on third-order interactions: below 0.6 the prior does not know them, and the odd GP should be used. Times are CPU.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def run(name: str, options: argparse.Namespace) -> None:
         if seed == 0:
             leaves = sum(half.ensemble.n_leaves for pair in bound.games for half in pair)
             print(
-                f"\n## {game.name}: R2 {surrogate.r2[0]:.4f}, fit {surrogate.fit_seconds:.1f} s, bind {time.process_time() - began:.2f} s, "
+                f"\n## {game.name}: R2 {surrogate.r2[0]:.4f}, agreement {bound.spectra[0].agreement:.2f}, "
+                f"fit {surrogate.fit_seconds:.1f} s, bind {time.process_time() - began:.2f} s, "
                 f"{leaves} leaves, {len(bound.spectra[0].triples)} triples; {options.fit} queries = {charged} of the coalitions of each of "
                 f"{options.share} rows"
             )

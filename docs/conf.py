@@ -14,7 +14,8 @@ release = version = _project["version"]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 # Only the pages: the README is for the repository's front page.
-exclude_patterns = ["_build", "generated/.*"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates", "generated/.*"]
 
 # Docstrings have Google's sections (Args, Returns, Raises, Example).
 napoleon_google_docstring = True

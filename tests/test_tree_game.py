@@ -21,6 +21,7 @@ from whybox._random import generator
 from whybox.errors import InputError, OptionError, ShapeError
 from whybox.solvers.tree_game import TreeGame
 from whybox.solvers.tree_leaves import ensembles
+from whybox.solvers.tree_outputs import tree_outputs
 from whybox.solvers.tree_spectrum import odd_coefficients, spectrum
 
 D = 6
@@ -100,6 +101,7 @@ def test_values_and_shapley_equal_brute_force(name):
         np.testing.assert_allclose(game.values(rows, CODES), truth[:, :, k], atol=1e-12)
         np.testing.assert_allclose(game.shapley(rows), brute_shapley(truth[:, :, k]), atol=1e-12)
         np.testing.assert_allclose(game.full(rows), predict(model, rows)[:, k], atol=1e-12)
+        np.testing.assert_allclose(tree_outputs(tree, x), predict(model, x)[:, k], atol=1e-12)
         np.testing.assert_allclose(game.empty(), predict(model, background)[:, k].mean(), atol=1e-12)
 
 
@@ -148,6 +150,7 @@ def test_a_row_has_the_same_bits_whatever_the_other_rows_are(part):
     assert np.array_equal(game.values(x, CODES)[part], game.values(x[part], CODES))
     assert np.array_equal(game.shapley(x)[part], game.shapley(x[part]))
     assert np.array_equal(game.full(x)[part], game.full(x[part]))
+    assert np.array_equal(tree_outputs(tree, x)[part], tree_outputs(tree, x[part]))
 
 
 def test_codes_in_blocks_give_the_same_values():
@@ -200,6 +203,12 @@ def test_spectrum_finds_the_interaction_that_exists():
     assert found.energy.max() > 0.9 * found.energy.sum()
     assert found.main.argmax() == 0
     assert found.main_left[0] < 0.1 * found.main[0]
+    assert found.trusted
+    assert found.agreement > 0.8
+    alone = [
+        TreeGame.of(ensembles(HistGradientBoostingRegressor(max_depth=4).fit(x, rng.normal(size=len(x))))[0], x[:50]) for _ in range(2)
+    ]
+    assert spectrum(*alone, x[50:100]).agreement < 0.3  # of noise nothing is shared
 
 
 def test_bad_input_is_named():

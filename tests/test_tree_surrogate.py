@@ -214,7 +214,7 @@ def test_mirrored_outputs_are_fitted_once(job):
     _, x, _, _, _ = job
     p = 1 / (1 + np.exp(-x[:, 0] - x[:, 1] * x[:, 2]))
     both = fit_surrogate(x, np.stack([1 - p, p], axis=1))
-    assert len(both.estimators) == 1
+    assert len(both.halves) == 1
     np.testing.assert_allclose(both.predict(x[:20]).sum(axis=1), 1.0, atol=1e-12)
     bound = both.bind(x[:B], x[100:150])
     codes = coalitions(D, 20, generator(0, "codes"))

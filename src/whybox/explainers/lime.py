@@ -13,6 +13,7 @@ from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._job import Job, Request, count, positive
 from whybox.explainers._local import LocalPlan, explain_local
+from whybox.explainers._shapley import ToleranceWarning
 from whybox.explanations import Attribution
 from whybox.samplers.neighborhood import Design
 from whybox.solvers.linear import Selection
@@ -148,6 +149,7 @@ class LIME:
 
         Warns:
             LowFidelityWarning: R2 is below ``min_score`` for some rows.
+            ToleranceWarning: the budget did not suffice for ``tol``.
         """
         samples = count("budget", budget if budget is not None else DEFAULT_SAMPLES if tol is None else MOST_SAMPLES, 2)
         tol = None if tol is None else positive("tol", tol)
@@ -169,16 +171,21 @@ class LIME:
             )
             rows = job.bound.row_features()
             local = found.intercept + np.einsum("nd...,nd->n...", found.values, rows)
-            self._warn(found.score)
+            self._warn(found, tol, samples)
             return replace(found, conditions=job.bound.conditions(), local_pred=local)
 
-    def _warn(self, score: Any) -> None:
-        low = np.flatnonzero((score < (-np.inf if self.min_score is None else self.min_score)).reshape(len(score), -1).any(axis=1))
+    def _warn(self, found: Attribution, tol: float | None, samples: int) -> None:
+        assert found.score is not None
+        assert found.std_error is not None
+        reached = float(np.max(found.std_error, initial=0.0))
+        if tol is not None and reached > tol:
+            text = f"LIME: tol={tol:g} was not reached with {samples} samples, the largest standard error is {reached:.3g}; raise budget="
+            warnings.warn(text, ToleranceWarning, stacklevel=3)
+        score = found.score.reshape(len(found.score), -1).min(axis=1)
+        low = np.flatnonzero(score < (-np.inf if self.min_score is None else self.min_score))
         if len(low):
-            warnings.warn(
-                f"LIME: R2 is below {self.min_score} for {len(low)} of {len(score)} rows (the first: row {low[0]}, "
-                f"{np.min(score[low[0]]):.3f}); there a linear model says little about this model: see .score, and consider finer bins "
-                "or a smaller neighbourhood",
-                LowFidelityWarning,
-                stacklevel=3,
+            text = (
+                f"LIME: R2 is below {self.min_score} for {len(low)} of {len(score)} rows (the first: row {low[0]}, {score[low[0]]:.3f}); "
+                "there a linear model says little about this model: see .score, and consider finer bins or a smaller neighbourhood"
             )
+            warnings.warn(text, LowFidelityWarning, stacklevel=3)

@@ -71,6 +71,9 @@ def moments(z: NDArray[Any], w: Floats, y: Floats) -> Moments:
         zz += heavy @ zc
         zy += heavy @ yc
         yy += np.add.reduce(w[:, s, None] * yc**2, axis=1)
+    constant = np.asarray((z == z[:, :1]).all(axis=1))  # exactly, where rounding of the mean would leave a trace
+    zz[constant[:, :, None] | constant[:, None, :]] = 0.0
+    zy[constant] = 0.0
     return Moments(total, mean_z, mean_y, zz, zy, yy)
 
 
@@ -100,12 +103,13 @@ def ridge(zz: Floats, zy: Floats, alpha: float, chosen: Bools | None = None) -> 
     d = zz.shape[1]
     varies = np.diagonal(zz, axis1=1, axis2=2) > 0
     use = varies[:, None] if chosen is None else varies[:, None] & chosen.transpose(0, 2, 1)  # (n, s, d)
-    both = use[..., :, None] & use[..., None, :]
-    matrix = np.where(both, zz[:, None], 0.0)
+    everything = bool(use.all())
+    both = None if everything else use[..., :, None] & use[..., None, :]
+    matrix = zz[:, None].copy() if both is None else np.where(both, zz[:, None], 0.0)
     index = np.arange(d)
     matrix[..., index, index] += np.where(use, alpha, 1.0)
     try:
-        inverse = np.linalg.inv(matrix)
+        inverse: Floats = np.linalg.inv(matrix).astype(np.float64, copy=False)
     except np.linalg.LinAlgError:
         inverse = np.full_like(matrix, np.inf)
     if alpha == 0:
@@ -115,7 +119,8 @@ def ridge(zz: Floats, zy: Floats, alpha: float, chosen: Bools | None = None) -> 
                 "alpha=0: some features are linear combinations of others in the sample, so that least squares has no "
                 "single answer; use alpha > 0, a larger budget, or num_features"
             )
-    inverse = np.where(both, inverse, 0.0)
+    if both is not None:
+        inverse = np.where(both, inverse, 0.0)
     if inverse.shape[1] == 1:
         return inverse[:, 0] @ zy, inverse
     values = np.matmul(inverse, zy.transpose(0, 2, 1)[..., None])[..., 0]

@@ -75,13 +75,14 @@ def fit_local(
         The models.
     """
     n, t = len(z), y.shape[2]
-    z = np.concatenate([row[:, None].astype(z.dtype), z], axis=1)
-    w = np.concatenate([np.ones((n, 1)), w], axis=1)
-    y = np.concatenate([row_y[:, None], y], axis=1)
+    # In C order whatever came, because products of other strides may differ in their last bits.
+    z = np.ascontiguousarray(np.concatenate([row[:, None].astype(z.dtype), z], axis=1))
+    w = np.ascontiguousarray(np.concatenate([np.ones((n, 1)), w], axis=1))
+    y = np.ascontiguousarray(np.concatenate([row_y[:, None], y], axis=1))
     outputs = y
     if known is not None:
         linear = np.concatenate([z[:, s : s + 2048] @ known.values for s in range(0, z.shape[1], 2048)], axis=1)
-        outputs = y.copy()
+        outputs = y.copy(order="C")
         outputs[:, 1:] += linear[:, 1:] + known.intercept[:, None] - known.out_of_fold
     found = moments(z, w, outputs)
     plain = found if known is None else moments(z, w, y)
@@ -89,7 +90,7 @@ def fit_local(
     if known is not None:
         left = [m.yy * (1.0 - r2(m, ridge(m.zz, m.zy, alpha)[0])) for m in (found, plain)]
         better = left[0] < left[1]
-        outputs = np.where(better[:, None], outputs, y)
+        outputs = np.ascontiguousarray(np.where(better[:, None], outputs, y))
         found = Moments(
             plain.total,
             plain.z,

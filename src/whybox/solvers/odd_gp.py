@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import lapack
@@ -12,15 +12,19 @@ from whybox.solvers._pairs import Pairs, odd_part
 from whybox.solvers.least_squares import LinearFit, fit_linear, linear_error
 from whybox.solvers.odd_gp_fit import Data, Prior, factorised, first_prior, improved, scaled
 from whybox.solvers.odd_gp_kernel import covariance, value_covariance, value_variance
+from whybox.solvers.odd_gp_triples import Terms, Triples
 from whybox.typing import Bools, Estimate, Floats
 
 _MOST_FEATURES = 1000  # beyond, covariances leave the range of float64
 _STEPS = 3
-_FIT_PAIRS = 256  # hyper-parameters are fitted to the first pairs alone; the values see all of them
+_FIT_PAIRS = 192  # hyper-parameters are fitted to the first pairs alone; the values see all of them
 _FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 _REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
 _EVEN = 8.0  # pairs a feature below which the even part is looked at
-_WIDEN = 2.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
+_WIDEN = 4.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
+_TRIPLES = 4.0  # pairs a feature below which no single interactions are looked for
+_ROUNDS = 4
+_AGAIN = 2  # steps after single interactions were found
 _LINEAR = 1e-7  # residual of least squares, relative to the game, below which the game counts as linear
 
 
@@ -30,7 +34,8 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
     In z = 2 code - 1 a game is a sum of interactions c_T prod_{i in T} z_i, of which Shapley values see the odd orders. The prior makes
     them independent, with variance s^2 prod_{i in T} q_i: sparse features and low orders come first, but no order is excluded. Least
     squares is the special case of first order alone. The relevances q are fitted by marginal likelihood for each right-hand side,
-    from its own pairs alone: no right-hand side depends on the others. Games that least squares explains to the last digits are left to it.
+    from its own pairs alone: no right-hand side depends on the others. Where pairs are many, third-order interactions that stand out get a
+    variance of their own. Games that least squares explains to the last digits are left to it.
 
     Args:
         codes: (m, d) coalitions, row 2i + 1 the complement of row 2i.
@@ -67,11 +72,13 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
         raise InputError(f"the odd GP takes at most {_MOST_FEATURES} features, got {d}; use least squares")
     fit = fit_linear(pairs)
     values, error = fit.values.copy(), linear_error(pairs, fit)
-    linear = _linear(pairs, fit)
-    sure = linear & (fit.dof >= min(3, d))
+    constant = np.maximum(np.abs(pairs.g).max(axis=1), np.abs(pairs.total)) <= pairs.grain
+    linear = constant | _linear(pairs, fit)
+    complete = len(pairs.z) == 2 ** (d - 1) - 1  # all coalitions: least squares is exact
+    sure = constant | complete | (linear & (fit.dof >= 3))
     design = Design.of(pairs.z)
     # as many pairs as free values: least squares passes through all of them, like a permutation, and is exact where the game is linear
-    keep = linear | (fit.dof == 0 and len(pairs.z) == d - 1)
+    keep = sure | linear | (fit.dof == 0 and len(pairs.z) == d - 1)
     for i in np.flatnonzero(~sure).tolist():
         mean, error[i] = design.posterior(pairs.g[i], pairs.even[i], float(pairs.total[i]), fit.values[i])
         if not keep[i]:
@@ -83,7 +90,7 @@ def _linear(pairs: Pairs, fit: LinearFit) -> np.ndarray[tuple[int], np.dtype[np.
     """Which games least squares explains, as far as their digits tell."""
     scale = np.maximum(np.abs(pairs.g).max(axis=1), np.abs(pairs.total))
     left = np.abs(fit.residual).max(axis=1)
-    return np.asarray((scale <= pairs.grain) | ((fit.dof > 0) & (left <= _LINEAR * scale + pairs.grain)))
+    return np.asarray((fit.dof > 0) & (left <= _LINEAR * scale + pairs.grain))
 
 
 @dataclass(frozen=True)
@@ -92,14 +99,17 @@ class Design:
 
     Args:
         points: (n + 1, d) pairs as -1 and +1, and the full coalition, whose value gives efficiency.
+        triples: all products of three features, or None.
     """
 
     points: Floats
+    triples: Triples | None
 
     @staticmethod
     def of(z: Floats) -> Design:
         """The design of pairs z (n, d)."""
-        return Design(points=np.concatenate([z, np.ones((1, z.shape[1]))]))
+        points = np.concatenate([z, np.ones((1, z.shape[1]))])
+        return Design(points=points, triples=Triples.of(points) if len(z) >= _TRIPLES * z.shape[1] else None)
 
     def posterior(self, g: Floats, even: Floats, total: float, guess: Floats) -> tuple[Floats, Floats]:
         """Shapley values and standard errors, (d,) each, of one game: g (n,), even (n + 1,) and total, from a guess of the values (d,)."""
@@ -109,24 +119,65 @@ class Design:
         data = Data(points=self.points, odd=odd / scale, even=(even - even.mean()) / scale if n < _EVEN * d else None)
         prior = first_prior(data, scaled(guess))
         if n < _REFINED * d:
-            prior = first_prior(data, scaled(self._values(data.odd, prior)[0]))
+            prior = first_prior(data, scaled(self._posterior(data.odd, prior, None).mean(self.points)), (prior.noise,))
         if n >= _FEW * d:
             prior = improved(data.first(_FIT_PAIRS), prior, _STEPS)
-        phi, variance = self._values(data.odd, prior)
+        fit = self._posterior(data.odd, prior, None)
+        if self.triples is not None and n >= _TRIPLES * d:
+            for _ in range(_ROUNDS):
+                terms = self.triples.search(fit.alpha, fit.factor, fit.s2, fit.terms)
+                if terms is None:
+                    break
+                fit = self._posterior(data.odd, prior, terms)
+                # what the terms explain is no longer evidence for relevances
+                rest = Data(points=self.points, odd=data.odd - terms.explained(fit.alpha), even=None)
+                prior = improved(rest.first(_FIT_PAIRS), prior, _AGAIN)
+                terms = replace(terms, variance=terms.variance * (fit.s2 / prior.scale))
+                fit = self._posterior(data.odd, prior, terms)
+        phi, variance = fit.values(self.points)
         phi = phi + (2.0 * data.odd[-1] - phi.sum()) / d
-        return phi * scale, np.sqrt(variance * (1.0 + _WIDEN * d / n)) * scale
+        return phi * scale, np.sqrt(variance * prior.spread * (1.0 + _WIDEN * d / n)) * scale
 
-    def _values(self, y: Floats, prior: Prior) -> tuple[Floats, Floats]:
-        """Posterior mean and variance of the Shapley values, (d,) each."""
+    def _posterior(self, y: Floats, prior: Prior, terms: Terms | None) -> _Posterior:
         noise = prior.noise
         factor = None
         while factor is None:  # rounding may make a covariance indefinite; more noise never does
             k = covariance(self.points, prior.q)
-            factor = factorised(k, float(k[0, 0]), noise)
+            level = float(k[0, 0])
+            if terms is not None:
+                k += terms.covariance()
+            factor = factorised(k, level, noise)
             noise *= 10.0
-        cross = value_covariance(self.points, prior.q)
-        half = lapack.dtrtrs(factor, np.column_stack([y, cross.T]), lower=1)[0]
-        white, cross_white = half[:, 0], half[:, 1:]
-        s2 = float(white @ white) / len(y)
-        variance = s2 * (value_variance(prior.q) - (cross_white**2).sum(axis=0))
-        return white @ cross_white, np.maximum(variance, 0.0)
+        alpha = lapack.dpotrs(factor, y, lower=1)[0]
+        return _Posterior(q=prior.q, terms=terms, factor=factor, alpha=alpha, s2=float(y @ alpha) / len(y))
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """One game's factorised covariance: ``alpha`` (n + 1,) is its inverse times the observations, ``s2`` the scale of the process."""
+
+    q: Floats
+    terms: Terms | None
+    factor: Floats
+    alpha: Floats
+    s2: float
+
+    def mean(self, points: Floats) -> Floats:
+        """(d,) Shapley values."""
+        out: Floats = self._cross(points) @ self.alpha
+        return out
+
+    def values(self, points: Floats) -> tuple[Floats, Floats]:
+        """Mean and variance of the Shapley values, (d,) each."""
+        cross = self._cross(points)
+        white = lapack.dtrtrs(self.factor, cross.T, lower=1)[0]
+        prior = value_variance(self.q)
+        if self.terms is not None:
+            prior = prior + self.terms.shares(len(self.q)) ** 2 @ self.terms.variance
+        return cross @ self.alpha, np.maximum(self.s2 * (prior - (white**2).sum(axis=0)), 0.0)
+
+    def _cross(self, points: Floats) -> Floats:
+        cross = value_covariance(points, self.q)
+        if self.terms is not None:
+            cross = cross + (self.terms.shares(len(self.q)) * self.terms.variance) @ self.terms.signs.T
+        return cross

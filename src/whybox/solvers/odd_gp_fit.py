@@ -61,10 +61,14 @@ class Prior:
     Args:
         q: (d,) relevances; an interaction T has variance prod_{i in T} q_i.
         noise: variance of what the process does not explain, over the variance of the odd part at a point.
+        spread: mean square of the errors of predicting each pair from the others, over what the process expects of it; 1.0 if not tried.
+        scale: of the process, s^2; 1.0 if not tried.
     """
 
     q: Floats
     noise: float
+    spread: float = 1.0
+    scale: float = 1.0
 
 
 def scaled(guess: Floats) -> Floats:
@@ -85,15 +89,15 @@ def factorised(k: Floats, level: float, noise: float) -> Floats | None:
     return None if failed else np.asarray(factor)
 
 
-def first_prior(data: Data, relevance: Floats) -> Prior:
-    """The strength and noise of the grid under which the first pairs are most likely, for relevances (d,) whose largest is 1."""
+def first_prior(data: Data, relevance: Floats, noises: tuple[float, ...] = _NOISES) -> Prior:
+    """The strength and noise under which the first pairs are most likely, for relevances (d,) whose largest is 1."""
     seen = data.first(_GRID_PAIRS)
     best, found = -np.inf, Prior(q=_STRENGTHS[1] * relevance, noise=_NOISES[-1])
     for strength in _STRENGTHS:
         odd, even = covariances(seen.points, strength * relevance)
         level = float(odd[0, 0])
         even += _CONSTANT * level
-        for noise in _NOISES:
+        for noise in noises:
             score = _log_likelihood(seen, odd, even, level, noise)
             if score > best:
                 best, found = score, Prior(q=strength * relevance, noise=noise)
@@ -126,7 +130,7 @@ def improved(data: Data, prior: Prior, steps: int) -> Prior:
     half of alpha' (dA / dq_i) alpha / s2 - tr(A^-1 dA / dq_i). Both terms are positive, and q_i is multiplied by their ratio, each with a
     prior's weight added. The noise moves alike. A step that rounding makes impossible ends the improvement.
     """
-    q, noise = prior.q, prior.noise
+    q, noise, spread, s2 = prior.q, prior.noise, prior.spread, prior.scale
     points, n = data.points, len(data.odd) - 1
     for _ in range(steps):
         odd, even = covariances(points, q)
@@ -136,16 +140,20 @@ def improved(data: Data, prior: Prior, steps: int) -> Prior:
         for (k, y, weight), slope in zip(_parts(data, odd, even), (even, odd), strict=False):
             factor = factorised(k + (_CONSTANT * level if k is even else 0.0), level, noise)
             if factor is None:
-                return Prior(q=q, noise=noise)
-            inverse = lapack.dpotri(factor, lower=1)[0]
-            inverse = inverse + np.tril(inverse, -1).T
-            alpha = inverse @ y
+                return Prior(q=q, noise=noise, spread=spread, scale=s2)
+            alpha = lapack.dpotrs(factor, y, lower=1)[0]
+            inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]  # lower triangle, zeros above
+            diagonal = np.diag(inverse).copy()
+            inverse *= 2.0
+            if k is odd:  # leave-one-out errors are alpha_i / (A^-1)_ii, of variance s2 / (A^-1)_ii
+                spread = float((alpha[:n] ** 2 / diagonal[:n]).mean()) / max(float(y @ alpha) / len(y), _TINY)
+            np.fill_diagonal(inverse, diagonal)  # now sum(inverse * m) is tr(A^-1 m) for every symmetric m
             moved = points * alpha[:, None]
             # dA / dq_i = (slope z_i z_i' - q_i k) / (1 - q_i^2)
             shown += weight * ((moved * (slope @ moved)).sum(axis=0) - q * float(alpha @ k @ alpha))
             expected += weight * ((points * ((inverse * slope) @ points)).sum(axis=0) - q * float((inverse * k).sum()))
             noise_shown += weight * float(alpha[:n] @ alpha[:n])
-            noise_expected += weight * float(np.trace(inverse[:n, :n]))
+            noise_expected += weight * float(diagonal[:n].sum())
             square += weight * float(y @ alpha)
             count += weight * len(y)
         s2 = max(square / count, _TINY)
@@ -155,4 +163,4 @@ def improved(data: Data, prior: Prior, steps: int) -> Prior:
         rest = noise * level
         rest *= (noise_shown / s2 * rest + _EVIDENCE) / (noise_expected * rest + _EVIDENCE)
         noise = float(np.clip(rest / variance(q), _LEAST_NOISE, _MOST_NOISE))
-    return Prior(q=q, noise=noise)
+    return Prior(q=q, noise=noise, spread=spread, scale=s2)

@@ -7,6 +7,8 @@ relevances q (d,).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from whybox.typing import Floats
@@ -70,11 +72,13 @@ def value_variance(q: Floats) -> Floats:
     return out
 
 
+@lru_cache(maxsize=16)
 def _nodes(d: int) -> tuple[Floats, Floats]:
     x, w = np.polynomial.legendre.leggauss(min((d + 1) // 2, _MOST_NODES))
     return 0.5 * (x + 1.0), 0.5 * w
 
 
+@lru_cache(maxsize=1)
 def _log_nodes() -> tuple[Floats, Floats]:
     """Nodes for integrals of f(t) log(1 / t) on [0, 1], by the substitution t = s^2: 4 s log(1 / s) is smooth enough."""
     x, w = np.polynomial.legendre.leggauss(32)

@@ -22,6 +22,7 @@ from whybox.typing import Bools, Floats, Ints
 _ROW_BLOCK = 512
 _CODE_BLOCK = 256
 _TABLE_CELLS = 1 << 18  # 2 MiB of float64: a table block stays in cache; fixed, so that no sum depends on the rows of a call
+_FOUND_CELLS = 1 << 18  # conditions times rows that are looked up at once
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class TreeGame:
         """
         rows = self.ensemble.rows(x)
         values = np.zeros(rows.shape)
-        for start, stop in _blocks(len(rows), max(1, min(_ROW_BLOCK, (1 << 20) // max(1, self._conditions)))):
+        for start, stop in _blocks(len(rows), max(1, min(_ROW_BLOCK, _FOUND_CELLS // max(1, self._conditions)))):
             for table in self.tables:
                 size = table.group.feature.shape[1]
                 place = met_patterns(table.group, rows[start:stop]).astype(np.intp) + (np.arange(len(table.kept)) << size)[:, None]

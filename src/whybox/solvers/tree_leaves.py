@@ -39,6 +39,19 @@ class LeafGroup:
 
 
 @dataclass(frozen=True)
+class Tree:
+    """One tree in arrays, children numbered within the tree; ``left`` equals ``right`` at a leaf."""
+
+    feature: Ints
+    threshold: Floats
+    missing_left: Bools
+    left: Ints
+    right: Ints
+    leaf: Bools
+    value: Floats
+
+
+@dataclass(frozen=True)
 class TreeEnsemble:
     """A sum of trees with one output.
 
@@ -46,12 +59,14 @@ class TreeEnsemble:
         groups: the leaves, grouped by how many features their paths ask about.
         offset: what every row gets: the baseline and trees of a single leaf.
         n_features: d, the number of columns.
+        trees: the trees themselves, for predictions.
         single_precision: rows are rounded to float32 before they are compared, as ``sklearn.tree`` does.
     """
 
     groups: tuple[LeafGroup, ...]
     offset: float
     n_features: int
+    trees: tuple[Tree, ...]
     single_precision: bool = False
 
     @property
@@ -73,19 +88,6 @@ class TreeEnsemble:
         if rows.ndim != 2 or rows.shape[1] != self.n_features:
             raise ShapeError(f"{name}: expected rows with {self.n_features} columns, shape (n, {self.n_features}), got shape {rows.shape}")
         return rows.astype(np.float32).astype(np.float64) if self.single_precision else rows
-
-
-@dataclass(frozen=True)
-class _Tree:
-    """One tree in arrays, children numbered within the tree; ``left`` equals ``right`` at a leaf."""
-
-    feature: Ints
-    threshold: Floats
-    missing_left: Bools
-    left: Ints
-    right: Ints
-    leaf: Bools
-    value: Floats
 
 
 _Condition = tuple[float, float, bool]  # low, high, nan_ok
@@ -134,7 +136,7 @@ def _attribute(owner: Any, name: str) -> Any:
         ) from None
 
 
-def _histogram_tree(predictor: Any) -> _Tree:
+def _histogram_tree(predictor: Any) -> Tree:
     nodes = _attribute(predictor, "nodes")
     needed = ("value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf", "is_categorical")
     absent = [name for name in needed if name not in (nodes.dtype.names or ())]
@@ -147,7 +149,7 @@ def _histogram_tree(predictor: Any) -> _Tree:
         raise OptionError(
             "estimator: it splits on categories, expected numerical splits; encode the columns and fit without categorical_features"
         )
-    return _Tree(
+    return Tree(
         nodes["feature_idx"].astype(np.int64),
         nodes["num_threshold"].astype(np.float64),
         nodes["missing_go_to_left"].astype(bool),
@@ -158,7 +160,7 @@ def _histogram_tree(predictor: Any) -> _Tree:
     )
 
 
-def _classic_outputs(estimator: Any) -> list[tuple[float, list[_Tree]]]:
+def _classic_outputs(estimator: Any) -> list[tuple[float, list[Tree]]]:
     """(offset, trees) of every output of an estimator built on ``sklearn.tree``."""
     if hasattr(estimator, "tree_"):
         return [(0.0, [tree]) for tree in _classic_trees(estimator, 1.0)]
@@ -172,7 +174,7 @@ def _classic_outputs(estimator: Any) -> list[tuple[float, list[_Tree]]]:
     return [(float(outputs[k]), [_classic_trees(row[k], rate)[0] for row in members]) for k in range(members.shape[1])]
 
 
-def _classic_trees(estimator: Any, scale: float) -> list[_Tree]:
+def _classic_trees(estimator: Any, scale: float) -> list[Tree]:
     """One tree an output: the same splits, each with its own leaf values."""
     tree = _attribute(estimator, "tree_")
     leaf = tree.children_left < 0
@@ -185,12 +187,12 @@ def _classic_trees(estimator: Any, scale: float) -> list[_Tree]:
         values = values / values.sum(axis=1, keepdims=True)
     left, right = tree.children_left.astype(np.int64), tree.children_right.astype(np.int64)
     return [
-        _Tree(tree.feature.astype(np.int64), tree.threshold.astype(np.float64), missing, left, right, leaf, scale * values[:, k])
+        Tree(tree.feature.astype(np.int64), tree.threshold.astype(np.float64), missing, left, right, leaf, scale * values[:, k])
         for k in range(values.shape[1])
     ]
 
 
-def _paths(tree: _Tree) -> Iterator[tuple[_Path, float]]:
+def _paths(tree: Tree) -> Iterator[tuple[_Path, float]]:
     """Every leaf's conditions and value, by depth-first search."""
     nan = float("nan")
     stack: list[tuple[int, _Path]] = [(0, {})]
@@ -208,7 +210,7 @@ def _paths(tree: _Tree) -> Iterator[tuple[_Path, float]]:
         stack.append((int(tree.left[node]), {**path, feature: (low, below, nan_ok and missing_left)}))
 
 
-def _ensemble(trees: Sequence[_Tree], offset: float, d: int, *, single: bool, max_features: int) -> TreeEnsemble:
+def _ensemble(trees: Sequence[Tree], offset: float, d: int, *, single: bool, max_features: int) -> TreeEnsemble:
     by_size: dict[int, list[tuple[_Path, float]]] = {}
     for tree in trees:
         for path, value in _paths(tree):
@@ -221,7 +223,8 @@ def _ensemble(trees: Sequence[_Tree], offset: float, d: int, *, single: bool, ma
             "(the tables grow as 2^D); grow the trees with a smaller max_depth"
         )
     offset += sum(value for _, value in by_size.pop(0, []))
-    return TreeEnsemble(tuple(_group(by_size[size]) for size in sorted(by_size)), offset, d, single)
+    grown = tuple(tree for tree in trees if len(tree.value) > 1)
+    return TreeEnsemble(tuple(_group(by_size[size]) for size in sorted(by_size)), offset, d, grown, single)
 
 
 def _group(leaves: Sequence[tuple[_Path, float]]) -> LeafGroup:

@@ -15,6 +15,7 @@ from whybox.solvers.tree_leaves import LeafGroup
 from whybox.typing import Bools, Floats, Ints
 
 Patterns = NDArray[np.uint8]  # D <= 8
+_CELLS = 1 << 17  # leaves times rows whose values are compared at once: 1 MiB
 
 
 def met_patterns(group: LeafGroup, rows: Floats) -> Patterns:
@@ -27,14 +28,16 @@ def met_patterns(group: LeafGroup, rows: Floats) -> Patterns:
     Returns:
         (L, n) patterns.
     """
-    columns = np.ascontiguousarray(rows.T)  # (d, n)
     patterns = np.zeros((len(group.value), len(rows)), dtype=np.uint8)
-    for j in range(group.feature.shape[1]):  # over the D conditions of a path, not over features
-        value = columns[group.feature[:, j]]  # (L, n)
-        met = ~(value <= group.low[:, j, None])
-        met &= ~(value > group.high[:, j, None])
-        met &= group.nan_ok[:, j, None] | ~np.isnan(value)
-        patterns |= met.view(np.uint8) << np.uint8(j)
+    block = max(1, _CELLS // max(1, len(group.value)))
+    for start in range(0, len(rows), block):
+        columns = np.ascontiguousarray(rows[start : start + block].T)  # (d, n)
+        for j in range(group.feature.shape[1]):  # over the D conditions of a path, not over features
+            value = columns[group.feature[:, j]]  # (L, n)
+            met = ~(value <= group.low[:, j, None])
+            met &= ~(value > group.high[:, j, None])
+            met &= group.nan_ok[:, j, None] | ~np.isnan(value)
+            patterns[:, start : start + block] |= met.view(np.uint8) << np.uint8(j)
     return patterns
 
 

@@ -19,10 +19,12 @@ from whybox.solvers._threads import threads_for
 from whybox.solvers.spectral_gp import Guide
 from whybox.solvers.tree_game import TreeGame
 from whybox.solvers.tree_leaves import TreeEnsemble, ensembles
+from whybox.solvers.tree_outputs import tree_outputs
 from whybox.solvers.tree_spectrum import Spectrum, spectrum
 from whybox.typing import Bools, Floats
 
 _LEAST_ROWS = 200
+_JUDGED = 10_000  # queries over which the R2 is taken: its error is then far below one percent
 _MIRROR = 1e-9  # two outputs are one when their sum varies less than this against them, as the two probabilities of a classifier
 
 
@@ -50,14 +52,14 @@ class Surrogate:
     """What the model is like. Made by :func:`fit_surrogate`.
 
     Args:
-        estimators: for every output its two fitted ensembles; one entry where two outputs mirror each other.
+        halves: for every output its two ensembles; one entry where two outputs mirror each other.
         mirror: the constant sum of the two outputs, where they mirror each other.
         r2: (k,) share of the outputs' variance that each half explains of the other half's queries.
         n_queries: rows that were learned from.
         fit_seconds: CPU seconds of the fit.
     """
 
-    estimators: tuple[tuple[Any, Any], ...]
+    halves: tuple[tuple[TreeEnsemble, TreeEnsemble], ...]
     mirror: float | None
     r2: Floats
     n_queries: int
@@ -73,7 +75,7 @@ class Surrogate:
             (N, k) predictions.
         """
         table = np.asarray(rows, dtype=np.float64)
-        outputs = np.stack([(first.predict(table) + second.predict(table)) / 2 for first, second in self.estimators], axis=1)
+        outputs = np.stack([(tree_outputs(first, table) + tree_outputs(second, table)) / 2 for first, second in self.halves], axis=1)
         return outputs if self.mirror is None else np.concatenate([outputs, self.mirror - outputs], axis=1)
 
     def bind(self, background: Any, reference: Any, weights: Any = None) -> BoundSurrogate:
@@ -85,8 +87,7 @@ class Surrogate:
             weights: (b,) of the background rows, equal by default.
         """
         rows = np.asarray(reference, dtype=np.float64)
-        halves = [tuple(TreeGame.of(_single(ensembles(estimator)), background, weights) for estimator in pair) for pair in self.estimators]
-        games = tuple((first, second) for first, second in halves)
+        games = tuple((TreeGame.of(first, background, weights), TreeGame.of(second, background, weights)) for first, second in self.halves)
         spectra = tuple(spectrum(first, second, rows) for first, second in games)
         return BoundSurrogate(games, spectra if self.mirror is None else (spectra[0], spectra[0]), self.mirror)
 
@@ -135,11 +136,6 @@ class BoundSurrogate:
         return replace(found, shapley=-found.shapley, v=total - found.v, v_empty=total - empty, v_full=total - found.v_full)
 
 
-def _single(found: tuple[TreeEnsemble, ...]) -> TreeEnsemble:
-    (ensemble,) = found
-    return ensemble
-
-
 def fit_surrogate(rows: Any, outputs: Any, *, seed: int = 0, settings: TreeSettings | None = None) -> Surrogate:
     """Fit the surrogate to queries of the model.
 
@@ -185,11 +181,11 @@ def fit_surrogate(rows: Any, outputs: Any, *, seed: int = 0, settings: TreeSetti
         raise OutputValueError(f"outputs: expected finite numbers, got {int(np.sum(~np.isfinite(answers)))} that are not")
     started = time.process_time()
     mirror = _mirror(answers)
-    pairs: list[tuple[Any, Any]] = []
+    pairs: list[tuple[TreeEnsemble, TreeEnsemble]] = []
     explained: list[float] = []
     for k in range(1 if mirror is not None else answers.shape[1]):
         with threads_for(len(table)):
-            halves = [
+            boosted = [
                 HistGradientBoostingRegressor(
                     max_depth=chosen.depth,
                     max_leaf_nodes=chosen.leaves,
@@ -201,12 +197,18 @@ def fit_surrogate(rows: Any, outputs: Any, *, seed: int = 0, settings: TreeSetti
                 ).fit(table[half::2], answers[half::2, k])
                 for half in (0, 1)
             ]
-            missed = [np.mean((halves[half].predict(table[1 - half :: 2]) - answers[1 - half :: 2, k]) ** 2) for half in (0, 1)]
-        spread = float(np.var(answers[:, k]))
-        explained.append(1.0 - float(np.mean(missed)) / spread if spread > 0 else 1.0)
-        pairs.append((halves[0], halves[1]))
+        first, second = (ensembles(estimator)[0] for estimator in boosted)
+        pairs.append((first, second))
+        explained.append(_explained(first, second, table[:_JUDGED], answers[:_JUDGED, k]))
     r2 = np.array(explained if mirror is None else explained * 2)
     return Surrogate(tuple(pairs), mirror, r2, len(table), time.process_time() - started)
+
+
+def _explained(first: TreeEnsemble, second: TreeEnsemble, rows: Floats, answers: Floats) -> float:
+    """Share of the variance that each half explains of the other half's queries."""
+    spread = float(np.var(answers))
+    missed = [np.mean((tree_outputs(half, rows[at::2]) - answers[at::2]) ** 2) for half, at in ((first, 1), (second, 0))]
+    return 1.0 - float(np.mean(missed)) / spread if spread > 0 else 1.0
 
 
 def _mirror(outputs: Floats) -> float | None:

@@ -153,12 +153,12 @@ class Bench:
         return self.factory(model, self.background() if background is None else background, Engine(**{"batch_size": 512, **engine}))
 
     def few(self) -> dict[str, Any]:
-        """Options of ``explain`` for an estimate."""
-        return {} if self.traits.few is None else {"budget": self.traits.few}
+        """Options of ``explain`` for an estimate of every output."""
+        return {"target": None} | ({} if self.traits.few is None else {"budget": self.traits.few})
 
     def enough(self) -> dict[str, Any]:
-        """Options of ``explain`` for an exact answer."""
-        return {} if self.traits.enough is None else {"budget": self.traits.enough}
+        """Options of ``explain`` for exact answers for every output."""
+        return {"target": None} | ({} if self.traits.enough is None else {"budget": self.traits.enough})
 
 
 def game(rows: Array) -> Array:

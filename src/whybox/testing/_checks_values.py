@@ -47,10 +47,10 @@ def target_picks_an_output(bench: Bench) -> None:
     """A target's explanation is that output's part of the explanation of all, and "predicted" is each row's largest output."""
     x, tolerance = bench.x(5), max(bench.traits.tolerance, 1e-9)
     explainer = bench.make(two_games)
-    both = explainer.explain(bench.x(5), target=None, **bench.enough())
+    both = explainer.explain(bench.x(5), **bench.enough())
     best = np.argmax(two_games(x), axis=1)
     for target, index in ((0, np.zeros(5, dtype=int)), (1, np.ones(5, dtype=int)), ("predicted", best)):
-        e = explainer.explain(bench.x(5), target=target, **bench.enough())
+        e = explainer.explain(bench.x(5), **{**bench.enough(), "target": target})
         kept, came = _close(e.values, np.take_along_axis(both.values, index[:, None, None], axis=2)[..., 0], tolerance)
         expect(kept, f"target={target!r} to give its part of the explanation of all outputs", came, "choose outputs by the target")
         kept, came = _close(e.predictions, np.take_along_axis(both.predictions, index[:, None], axis=1)[:, 0], 1e-15)
@@ -116,7 +116,7 @@ def exact_on_linear_models(bench: Bench) -> None:
     d = bench.traits.wide
     x, background = bench.x(2, d), bench.background(6, d)
     model = Linear(d)
-    e = bench.make(model, background).explain(x)
+    e = bench.make(model, background).explain(x, target=None)
     kept, came = _close(e.values, np.array(model.weights) * (x - background.mean(axis=0)), max(bench.traits.tolerance, 1e-7))
     expect(kept, f"weight times (x - mean of the background) for {d} features", came, "select and shrink nothing by default")
 
