@@ -85,14 +85,14 @@ def test_global_generators_modes_and_settings_are_left_alone(lm):
     model, tokenizer = lm
     model.train()
     model.model.layers[0].eval()
-    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # noqa: NPY002
+    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
     settings, side = model.generation_config.to_dict(), tokenizer.padding_side
     TransformersGenerator(*lm).generate(prompts(5), WARM)
     assert model.training
     assert not model.model.layers[0].training
     model.eval()
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == before[1]).all()
     assert random.getstate() == before[2]
     assert model.generation_config.to_dict() == settings
     assert (tokenizer.padding_side, tokenizer.pad_token) == (side, None)
