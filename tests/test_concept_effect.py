@@ -178,15 +178,14 @@ def test_subset_gives_subset(classifier):
     )
 
 
-def test_bootstrap_draws_originals_and_not_pairs():
-    """k pairs of one original are one observation: an interval from pairs would be too narrow by sqrt(k)."""
-    rng = np.random.default_rng(0)
-    texts = [f"{'x' * int(n)}{i}" for i, n in enumerate(rng.integers(1, 9, 40))]
-    many = [edit(i, t + "y" * (1 + i % 7), to=f"v{j}") for i, t in enumerate(texts) for j in range(5)]
-    source = Given([Edit(e.original, "c", "old", "new", 0, e.text) for e in many[::5]])
-    one = ConceptEffect(length, source).explain(texts, "c", to="new")
-    truth = np.array([1 + i % 7 for i in range(40)]).std() / np.sqrt(40)
-    assert one.std_error[0, 0] == pytest.approx(truth, rel=0.1)
+def test_bootstrap_draws_originals_and_not_edits():
+    """k edits of one original are one observation: an interval from edits would be too narrow by sqrt(k)."""
+    texts = [f"{'x' * (1 + i % 5)}{i:02d}" for i in range(40)]
+    changes = np.array([1 + i % 7 for i in range(40)])
+    edits = [edit(i, text + "y" * changes[i], sample=j) for i, text in enumerate(texts) for j in range(5)]
+    e = ConceptEffect(length, Given(edits), k=5).explain(texts, "c", to="new")
+    assert e.n_valid.tolist() == [5] * 40
+    assert e.std_error[0, 0] == pytest.approx(changes.std() / np.sqrt(40), rel=0.1)
 
 
 def test_intervals_cover_the_true_mean():

@@ -128,7 +128,7 @@ class ConceptEffect:
         original = np.array([i for i, _ in pairs], dtype=np.int64)
         which = np.array([number[i] for _, i in pairs], dtype=np.int64)
         change = e.effects
-        usable = e.valid & np.isfinite(change).all(axis=1)
+        usable = np.isfinite(change).all(axis=1)  # NaN: invalid, or skipped by the engine
         n_valid = np.bincount(place[usable], minlength=len(pairs))
         sums = np.zeros((len(pairs), change.shape[1]))
         np.add.at(sums, place[usable], change[usable])
