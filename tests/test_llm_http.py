@@ -103,7 +103,7 @@ def test_retry_after_is_honoured_by_everyone():
         echoing(server.base_url).generate(asks(10))
         faults = server.stats()["faults"].get("429", 0)
     assert faults >= 1
-    assert 1.5 <= time.monotonic() - began
+    assert time.monotonic() - began >= 1.5
 
 
 def test_retry_after_beyond_patience_is_given_up():
