@@ -60,7 +60,7 @@ def main() -> None:
     background = train.sample(100, random_state=0)
     print(f"{type(model).__name__} on {about}: accuracy {accuracy:.3f} on held-out rows")
 
-    # One surrogate, learnt from 20,000 model rows, is shared by all explained rows; each row then needs few coalitions of its own.
+    # One surrogate, learnt from 50,000 model rows, is shared by all explained rows; each row then needs few coalitions of its own.
     explainer = wb.KernelSHAP(model, background).fit(
         train.sample(min(len(train), 400), random_state=1), budget=4000 if options.quick else 20_000
     )
@@ -131,8 +131,8 @@ def main() -> None:
                     "lie within the interval of their difference."
                 ),
                 (
-                    f"The surrogate learnt from {learnt.n_queries:,} model rows and predicts held-out ones with R2 {learnt.r2[0]:.3f}; it "
-                    f"is only used where a row's own coalitions bear it out. {cost(shap)}"
+                    f"The surrogate learnt from {learnt.n_queries:,} model rows and predicts held-out ones with R2 {learnt.r2[0]:.3f}; "
+                    f"the values come from: {shap.estimator}. {cost(shap)}"
                 ),
             ],
         ),

@@ -88,9 +88,10 @@ def test_a_fitted_surrogate_lowers_the_error(cancer):
     model, background, x, truth = cancer
     everything = load_breast_cancer(as_frame=True).data.iloc[:400]
     plain = wb.KernelSHAP(model.decision_function, background)
-    fitted = plain.fit(everything, budget=12_000)
+    fitted = plain.fit(everything, budget=20_000)
     assert plain.surrogate is None
-    assert fitted.surrogate.n_queries >= 12_000
+    assert fitted.surrogate.n_queries >= 20_000
+    assert fitted.surrogate.trusted
     without, with_ = (np.mean([relative_error(e.explain(x, budget=60, seed=s).values, truth) for s in range(3)]) for e in (plain, fitted))
     assert with_ < 0.8 * without
     e = fitted.explain(x, budget=90)
@@ -232,3 +233,21 @@ def test_a_background_is_needed(rows):
     for make in (wb.KernelSHAP, wb.PermutationSHAP, wb.ExactSHAP, wb.Occlusion):
         with pytest.raises(OptionError, match="background"):
             make(curved)
+
+
+def test_l1_selection_keeps_as_many_as_asked_and_adds_up(cancer):
+    model, background, x, _ = cancer
+    e = wb.KernelSHAP(model, background, l1_reg=5).explain(x, target=1, budget=200)
+    assert ((e.values != 0).sum(axis=1) <= 5).all()
+    np.testing.assert_allclose(e.values.sum(axis=1) + e.base_values, e.predictions, atol=1e-12)
+    assert np.array_equal(np.isnan(e.std_error), e.values == 0)
+    plain = wb.KernelSHAP(model, background).explain(x, target=1, budget=200)
+    top = np.argsort(-np.abs(plain.values), axis=1)[:, :3]
+    assert np.mean(np.take_along_axis(e.values, top, axis=1) != 0) > 0.9
+    weights = np.zeros(30)
+    weights[[3, 7]] = 2.0, -1.0
+    sparse = wb.KernelSHAP(lambda r: r @ weights, background.to_numpy(), l1_reg="bic").explain(x.to_numpy(), budget=200)
+    np.testing.assert_allclose(sparse.values, weights * (x.to_numpy() - background.to_numpy().mean(axis=0)), atol=1e-8)
+    for wrong in (0, -1, "ten", 2.5, True):
+        with pytest.raises(OptionError, match="l1_reg"):
+            wb.KernelSHAP(model, background, l1_reg=wrong)

@@ -5,6 +5,7 @@ A library is looked at only if it has already been imported by the caller: nothi
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from whybox.errors import InputError
 from whybox.typing import Array, Rows
 
 __all__ = [
+    "cell_hashes",
     "concat_rows",
     "is_array",
     "is_frame",
@@ -24,11 +26,14 @@ __all__ = [
     "is_out_of_memory",
     "is_sparse",
     "is_torch",
+    "mix",
     "namespace",
     "promote",
+    "row_digests",
     "row_nbytes",
     "take_rows",
     "to_numpy",
+    "value_bits",
 ]
 
 
@@ -168,7 +173,7 @@ def promote(a: NDArray[Any], b: NDArray[Any], what: str) -> tuple[NDArray[Any], 
     for array in (a, b):
         cast = array.astype(common)
         with np.errstate(all="ignore"):
-            back = cast.astype(array.dtype)
+            back = (cast.real if cast.dtype.kind == "c" and array.dtype.kind != "c" else cast).astype(array.dtype)
         same = (back == array) | ((array != array) & (cast != cast))
         if not bool(np.all(same)):
             raise InputError(
@@ -201,3 +206,55 @@ def is_out_of_memory(error: BaseException) -> bool:
         seen.add(id(link))
         link = link.__cause__
     return False
+
+
+def mix(bits: NDArray[np.uint64], salt: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): spreads bits so that sums of cells collide only by chance, 1 in 2**128."""
+    with np.errstate(over="ignore"):
+        z = bits + salt
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def cell_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(rows, d) cells to (rows, d, 2) hashes, other for each column."""
+    columns = np.arange(codes.shape[1], dtype=np.uint64)
+    halves = []
+    for half in (1, 2):
+        salt = mix(columns * np.uint64(2) + np.uint64(half), np.uint64(0x9E3779B97F4A7C15 * half % 2**64))
+        halves.append(mix(mix(codes, salt), salt))
+    return np.stack(halves, axis=-1)
+
+
+def value_bits(a: NDArray[Any]) -> NDArray[np.uint64]:
+    """Fixed-width values as integers, equal exactly when the bits are."""
+    a = np.ascontiguousarray(a)
+    if a.dtype == bool:
+        return a.astype(np.uint64)
+    return a.view(f"u{a.dtype.itemsize}").astype(np.uint64, copy=False)
+
+
+def row_digests(rows: Rows) -> NDArray[np.uint64]:
+    """(n, 2) 128-bit digests of rows by content, the same in every process; equal for identical rows of one dtype.
+
+    Args:
+        rows: array, DataFrame, or sequence of texts or other objects with a telling ``repr``.
+    """
+    if is_frame(rows):
+        pandas = sys.modules["pandas"]
+        keys = ("0123456789abcdef", "fedcba9876543210")
+        halves = [pandas.util.hash_pandas_object(rows, index=False, hash_key=key, categorize=True).to_numpy() for key in keys]
+        kinds = _text_digest(repr([(str(name), str(dtype)) for name, dtype in rows.dtypes.items()]))
+        return np.stack(halves, axis=1).astype(np.uint64) ^ kinds
+    if is_array(rows):
+        host = to_numpy(rows)
+        if host.dtype.kind in "biufmM" and host.dtype.itemsize <= 8:
+            cells = value_bits(host).reshape(len(host), -1)
+            return np.asarray(cell_hashes(cells).sum(axis=1, dtype=np.uint64)) ^ _text_digest(repr((host.dtype.str, host.shape[1:])))
+        rows = host.tolist()
+    return np.stack([_text_digest(repr(row)) for row in rows])
+
+
+def _text_digest(text: str) -> NDArray[np.uint64]:
+    return np.frombuffer(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16], dtype=np.uint64)

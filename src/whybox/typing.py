@@ -142,6 +142,7 @@ class RunStats:
         n_retries: calls that were repeated after a transient error.
         n_nan: rows whose output was NaN and was skipped (only with on_nan="skip").
         n_resumed: rows answered by the checkpoint.
+        n_cached: rows answered by the cache.
         repeat_sd: standard deviation of the outputs of repeated control rows; 0.0 for a deterministic model, None if not tried.
     """
 
@@ -154,6 +155,7 @@ class RunStats:
     n_retries: int = 0
     n_nan: int = 0
     n_resumed: int = 0
+    n_cached: int = 0
     repeat_sd: float | None = None
 
     @property

@@ -31,6 +31,9 @@ class Engine:
         retries: how often a call is repeated after a transient error. Default 3.
         retry_on: exceptions that count as transient. Default ConnectionError and TimeoutError.
         retry_wait: seconds before the first repetition, doubled each time. Default 0.5.
+        cache: path of a file of answers that later jobs and other processes share; None (default) keeps none. The model needs a version
+            (fitted estimators and torch modules have one; for functions see :func:`whybox.as_model`); answers are told apart by the
+            model's name, output and version. Only for deterministic models.
         max_queries: the most rows that a call of ``explain`` may send; None (default): no limit.
 
     Raises:
@@ -50,6 +53,7 @@ class Engine:
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError)
     retry_wait: float = 0.5
     max_queries: int | None = None
+    cache: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size != "auto" and (not is_count(self.batch_size)):

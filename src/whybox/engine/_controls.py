@@ -74,12 +74,14 @@ class Controls:
         alone = ask()  # the first time in any case: neighbours may move all answers of a batch alike
         if bool((np.abs(difference) <= allowed).all()) and bool((np.abs(alone - first) <= allowed).all()):
             return
-        if bool((np.abs(alone - ask()) <= allowed).all()):
+        once_more = ask()
+        same = np.abs(alone - once_more) <= allowed, np.abs(np.sort(alone, axis=0) - np.sort(once_more, axis=0)) <= allowed
+        if any(bool(equal.all()) for equal in same):  # the same answers, if perhaps in another order: noise would make new ones
             apart = max(np.abs(difference).max(), np.abs(alone - first).max())
             raise OutputOrderError(
-                f"{self._model}: {len(first)} control rows got other answers at another place or among other rows (up to {apart:.3g} apart), "
-                "while asked alone their answers repeat; the model must return outputs in the order of its rows, each independent of the "
-                "others (a sorted result? batch statistics? a shared buffer?)"
+                f"{self._model}: {len(first)} control rows got other answers at another place or among other rows (up to {apart:.3g} "
+                "apart), while asked alone they get the same answers again; the model must return outputs in the order of its rows, each "
+                "independent of the others (a sorted result? batch statistics? a shared buffer?)"
             )
         self._squares[-1] = max(self._squares[-1], float(np.mean((alone - first) ** 2)))
         if not self._warned:

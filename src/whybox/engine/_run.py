@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_out_of_memory, row_nbytes, take_rows
+from whybox._arrays import concat_rows, is_out_of_memory, row_digests, row_nbytes, take_rows
 from whybox.engine._batch import BatchSizer
+from whybox.engine._cache import Cache
 from whybox.engine._checkpoint import Checkpoint
 from whybox.engine._controls import Controls
 from whybox.engine._dedupe import Deduplicator
 from whybox.engine._outputs import as_outputs, check_finite
-from whybox.errors import BudgetError, OutputShapeError
+from whybox.engine._rows import Described, Piece, PlainRows, UnitRows
+from whybox.errors import BudgetError, OptionError, OutputShapeError
 from whybox.typing import Ask, Bound, Floats, Ints, Model, Rows, RunStats
 
 if TYPE_CHECKING:
@@ -26,18 +27,6 @@ if TYPE_CHECKING:
 _UNIT_BYTES = 6 << 20  # outputs held at once
 _PILOT_ROWS = 1 << 15
 _WORTH = 0.25  # share of duplicates from which keys and sorting repay themselves
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A part of an ask: these instances, these codes."""
-
-    position: int
-    first_instance: int
-    first_code: int
-    ask: Ask
-    start: int
-    stop: int
 
 
 class Run:
@@ -53,11 +42,12 @@ class Run:
     def __init__(self, engine: Engine, model: Model, checkpoint: Checkpoint | None, progress: Any) -> None:
         self._engine, self._model, self._log, self._bar = engine, model, checkpoint, progress
         self._sizer = BatchSizer(engine.batch_size, model.max_batch if engine.max_batch is None else engine.max_batch)
+        self._cache = None if engine.cache is None else Cache(engine.cache, _version(model))
         self._controls = Controls(model.name) if engine.controls else None
         self._dedupe = Deduplicator()
         self._deduping: bool | None = {"auto": None, True: True, False: False}[engine.dedupe]
         self._began = time.perf_counter()
-        self._counts = dict.fromkeys(("n_queries", "n_rows", "n_calls", "batch_size", "n_retries", "n_nan", "n_resumed"), 0)
+        self._counts = dict.fromkeys(("n_queries", "n_rows", "n_calls", "batch_size", "n_retries", "n_nan", "n_resumed", "n_cached"), 0)
         self._seconds = 0.0
         self._unit = 0
         self.n_outputs: int | None = None
@@ -69,6 +59,8 @@ class Run:
     def __exit__(self, *_: object) -> None:
         if self._log is not None:
             self._log.__exit__(None, None, None)
+        if self._cache is not None:
+            self._cache.close()
         if self._bar is not None:
             self._bar.close()
 
@@ -82,7 +74,7 @@ class Run:
     def predict(self, rows: Rows, n: int | None = None) -> Floats:
         """Outputs (n, k) of plain rows."""
         count = len(rows) if n is None else n
-        return self._unit_outputs(_PlainRows(rows, count))
+        return self._unit_outputs(PlainRows(rows, count))
 
     def values(self, bound: Bound, asks: Sequence[Ask]) -> list[Floats]:
         """Folded outputs of every ask.
@@ -100,7 +92,7 @@ class Run:
         """
         results: list[Floats | None] = [None] * len(asks)
         for unit in self._cut(bound, asks):
-            outputs = self._unit_outputs(_UnitRows(bound, unit))
+            outputs = self._unit_outputs(UnitRows(bound, unit))
             for piece in unit:
                 part = piece.ask
                 n, m = len(part.instances), len(part.codes)
@@ -114,10 +106,10 @@ class Run:
         width = self.n_outputs or 1
         return [np.empty((len(a.instances), len(a.codes), width)) if r is None else r for a, r in zip(asks, results, strict=True)]
 
-    def _cut(self, bound: Bound, asks: Sequence[Ask]) -> list[list[_Piece]]:
+    def _cut(self, bound: Bound, asks: Sequence[Ask]) -> list[list[Piece]]:
         """Asks cut and gathered so that a unit's outputs fit the memory that may be held."""
         most = max(_UNIT_BYTES // (8 * (self.n_outputs or 1)), 1)
-        units: list[list[_Piece]] = [[]]
+        units: list[list[Piece]] = [[]]
         filled = 0
         for position, ask in enumerate(asks):
             n, m = len(ask.instances), len(ask.codes)
@@ -132,11 +124,11 @@ class Run:
                     if filled and filled + size > most:
                         units.append([])
                         filled = 0
-                    units[-1].append(_Piece(position, i, j, part, filled, filled + size))
+                    units[-1].append(Piece(position, i, j, part, filled, filled + size))
                     filled += size
         return [unit for unit in units if unit]
 
-    def _unit_outputs(self, unit: _Described) -> Floats:
+    def _unit_outputs(self, unit: Described) -> Floats:
         n = unit.n
         self._counts["n_rows"] += n
         keys = self._keys(unit)
@@ -157,7 +149,7 @@ class Run:
             self._bar.update(n)
         return outputs
 
-    def _keys(self, unit: _Described) -> NDArray[np.uint64] | None:
+    def _keys(self, unit: Described) -> NDArray[np.uint64] | None:
         if self._deduping is False:
             return None
         keys = unit.keys()
@@ -167,7 +159,7 @@ class Run:
             return keys if self._deduping else None
         return keys
 
-    def _answer(self, unit: _Described, index: Ints, contiguous: bool) -> Floats:
+    def _answer(self, unit: Described, index: Ints, contiguous: bool) -> Floats:
         """Outputs of the rows at these positions of the unit, each sent once."""
         n = len(index)
         answered = np.zeros(n, dtype=bool)
@@ -186,7 +178,9 @@ class Run:
                 continue
             gap = np.flatnonzero(answered[position:])
             stop = position + int(gap[0]) if len(gap) else n
-            size = self._sizer.next(position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0)
+            size = self._sizer.next(
+                position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0
+            )
             here = slice(position, position + size)
             began = time.perf_counter()
             rows = unit.compose(position, position + size) if contiguous else unit.take(index[here])
@@ -212,6 +206,26 @@ class Run:
         return outputs if self.n_outputs is None else outputs.reshape(n, self.n_outputs)
 
     def _batch(self, rows: Rows, n: int, first: int) -> Floats:
+        """Outputs of a batch; only rows that the cache does not hold are sent."""
+        if self._cache is None:
+            return self._checked(rows, n, first)
+        keys = row_digests(rows)
+        hit, known, one_axis = self._cache.get(keys)
+        if known is not None:
+            self._shape(known.shape[1], one_axis)
+            self._counts["n_cached"] += int(hit.sum())
+            if hit.all():
+                return known
+        rest = np.flatnonzero(~hit)
+        fresh = self._checked(take_rows(rows, rest), len(rest), first)
+        self._cache.put(keys[rest], fresh, self.one_axis)
+        values = np.empty((n, fresh.shape[1]))
+        values[rest] = fresh
+        if known is not None:
+            values[hit] = known
+        return values
+
+    def _checked(self, rows: Rows, n: int, first: int) -> Floats:
         twice = self._controls.choose(n) if self._controls is not None else np.empty(0, dtype=np.int64)
         if self._controls is None or not len(twice):
             return self._call(rows, n, first)
@@ -264,66 +278,11 @@ class Run:
             )
 
 
-@dataclass(frozen=True)
-class _PlainRows:
-    """Rows that are there already."""
-
-    rows: Rows
-    n: int
-    run: int = 1
-    group: int = 1
-    learn: bool = False  # what is there already costs nothing to compose
-
-    def compose(self, start: int, stop: int) -> Rows:
-        return take_rows(self.rows, np.arange(start, stop, dtype=np.int64))
-
-    def take(self, index: Ints) -> Rows:
-        return take_rows(self.rows, index)
-
-    def keys(self) -> NDArray[np.uint64] | None:
-        return None
-
-    def digest(self) -> bytes:
-        return b"plain%d" % self.n
-
-
-class _UnitRows:
-    """Rows of several pieces of asks, one after the other."""
-
-    learn = True
-
-    def __init__(self, bound: Bound, pieces: list[_Piece]) -> None:
-        self._bound, self._pieces = bound, pieces
-        self.n = pieces[-1].stop
-        self.group = bound.draws
-        self.run = len(pieces[0].ask.codes) * bound.draws
-
-    def compose(self, start: int, stop: int) -> Rows:
-        parts = [
-            self._bound.compose(p.ask, max(start, p.start) - p.start, min(stop, p.stop) - p.start)
-            for p in self._pieces
-            if p.start < stop and p.stop > start
-        ]
-        return concat_rows(parts)
-
-    def take(self, index: Ints) -> Rows:
-        ends = np.array([p.stop for p in self._pieces])
-        owner = np.searchsorted(ends, index, side="right")
-        parts = [self._bound.take(p.ask, index[owner == i] - p.start) for i, p in enumerate(self._pieces) if (owner == i).any()]
-        return concat_rows(parts)  # index is increasing, so the parts are in order
-
-    def keys(self) -> NDArray[np.uint64] | None:
-        parts = [self._bound.keys(p.ask) for p in self._pieces]
-        return None if any(part is None for part in parts) else np.concatenate([part for part in parts if part is not None])
-
-    def digest(self) -> bytes:
-        state = hashlib.sha256()
-        for piece in self._pieces:
-            state.update(repr((piece.ask.codes.shape, piece.ask.codes.dtype.str, piece.ask.instances.shape)).encode())
-            state.update(piece.ask.instances.tobytes())
-            state.update(np.ascontiguousarray(piece.ask.codes).tobytes())
-        return state.digest()
-
-
-_Described = _PlainRows | _UnitRows
-Progress = Callable[[int], None]
+def _version(model: Model) -> str:
+    """What tells this model's answers from another's in a cache that outlives the job."""
+    version = model.identity()
+    if version is None:
+        raise OptionError(
+            f"cache: {model.name} has no version; pass whybox.as_model(f, version=...), and another version when the model changes"
+        )
+    return f"{model.name} {model.kind} {version}"

@@ -12,7 +12,7 @@ from whybox._arrays import is_array, is_frame, to_numpy
 from whybox._random import generator
 from whybox.errors import InputError, OptionError
 from whybox.explainers._job import Composed, Job, Request, count
-from whybox.explainers._shapley import Solve
+from whybox.explainers._shapley import Solve, Solver
 from whybox.solvers.row_encoding import RowEncoder, fit_encoder
 from whybox.solvers.spectral_gp import solve_spectral_gp
 from whybox.solvers.tree_surrogate import BoundSurrogate, fit_surrogate
@@ -20,6 +20,7 @@ from whybox.spaces.marginal import MarginalBound
 from whybox.typing import Ask, Bools, Bound, Estimate, Floats, Ints, Rows
 
 _REFERENCE = 100
+_GUIDED = 20  # coalitions a feature from which the prior alone is as good as the surrogate's own answers
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,31 @@ class FittedSurrogate:
     n_queries: int
     seed: int
 
-    def solver(self, job: Job) -> Solve:
-        """The spectral Gaussian process with this surrogate's prior and exact answers, for the rows of a job."""
+    @property
+    def trusted(self) -> bool:
+        """Whether the surrogate is used for any output: its two halves, learnt from different queries, agree on the interactions."""
+        return any(spectrum.trusted for spectrum in self.games.spectra)
 
-        def solve(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, rows: Ints, outputs: Ints) -> Estimate:
-            d = codes.shape[1]
+    def solver(self, job: Job) -> Solve:
+        """The spectral Gaussian process with this surrogate's prior and exact answers; outputs whose halves disagree go to the plan's."""
+
+        def solve(codes: Bools, v: Floats, none: Floats, full: Floats, rows: Ints, outputs: Ints, plain: Solver) -> Estimate:
+            m, d = codes.shape
             values, errors = np.empty((len(v), d)), np.empty((len(v), d))
+            names = set()
             for output in np.unique(outputs).tolist():
                 at = np.flatnonzero(outputs == output)
-                x = self.encoder.encode(_originals(job.bound, job.rows[rows[at]]))
-                guide = self.games.guide(x, codes, output)
-                found = solve_spectral_gp(codes, v[at], v_empty[at], v_full[at], spectrum=self.games.spectra[output], guide=guide)
+                spectrum = self.games.spectra[output]
+                if spectrum.trusted:
+                    guide = None
+                    if m <= _GUIDED * d:
+                        guide = self.games.guide(self.encoder.encode(_originals(job.bound, job.rows[rows[at]])), codes, output)
+                    found = solve_spectral_gp(codes, v[at], none[at], full[at], spectrum=spectrum, guide=guide)
+                else:
+                    found = plain(codes, v[at], none[at], full[at])
+                names.add(found.method)
                 values[at], errors[at] = found.values, found.std_error
-            return Estimate(values, errors, "spectral GP")
+            return Estimate(values, errors, ", ".join(sorted(names)))
 
         return solve
 

@@ -20,8 +20,10 @@ class ToleranceWarning(UserWarning):
     """The requested standard error was not reached within the budget."""
 
 
-# codes (m, d), v (r, m), v of the empty and of the full coalition (r,), which distinct row (r,) and which output (r,)
-Solve = Callable[[Bools, Floats, Floats, Floats, Ints, Ints], Estimate]
+# codes (m, d), v (r, m), v of the empty and of the full coalition (r,)
+Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
+# and which distinct row (r,), which output (r,), and the solver to fall back on
+Solve = Callable[[Bools, Floats, Floats, Floats, Ints, Ints, Solver], Estimate]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Plan:
     """
 
     codes: Bools
-    solve: Callable[[Bools, Floats, Floats, Floats], Estimate]
+    solve: Solver
     complete: bool = False
 
 
@@ -145,7 +147,7 @@ def _bind(plan: Plan, guide: Solve | None, rows: Ints, outputs: Ints) -> Callabl
     def solve(chosen: Bools, codes: Bools, v: Floats, none: Floats, full: Floats) -> Estimate:
         if guide is None or plan.complete:
             return plan.solve(codes, v, none, full)
-        return guide(codes, v, none, full, np.repeat(rows[:, None], outputs.shape[1], axis=1)[chosen], outputs[chosen])
+        return guide(codes, v, none, full, np.repeat(rows[:, None], outputs.shape[1], axis=1)[chosen], outputs[chosen], plan.solve)
 
     return solve
 
@@ -159,7 +161,7 @@ def _solve_mirrored(
     methods: dict[str, int],
 ) -> tuple[Floats, Floats]:
     """Solve every row and output: v (n, q, m). Where two outputs add up to a constant (the two probabilities), one is solved for both."""
-    n, q, m = v.shape
+    n, q = v.shape[:2]
     d = codes.shape[1]
     mirrored = np.zeros(n, dtype=bool)
     if q == 2:
@@ -169,7 +171,7 @@ def _solve_mirrored(
         mirrored = (gap <= allowed) & (np.abs(full.sum(axis=1) - total) <= allowed)
     chosen = np.ones((n, q), dtype=bool)
     chosen[mirrored, 0] = False
-    estimate = solve(chosen, codes, v[chosen].reshape(-1, m), none[chosen], full[chosen])
+    estimate = solve(chosen, codes, v[chosen], none[chosen], full[chosen])
     methods[estimate.method] = methods.get(estimate.method, 0) + int(chosen.sum())
     values, errors = np.empty((n, q, d)), np.empty((n, q, d))
     values[chosen], errors[chosen] = estimate.values, estimate.std_error

@@ -16,8 +16,8 @@ from whybox.solvers.odd_gp_triples import Terms, Triples
 from whybox.typing import Bools, Estimate, Floats
 
 _MOST_FEATURES = 1000  # beyond, covariances leave the range of float64
-_STEPS = 3
-_FIT_PAIRS = 192  # hyper-parameters are fitted to the first pairs alone; the values see all of them
+_STEPS = 4
+_FIT_PAIRS = 192, 400  # hyper-parameters are fitted to the first pairs, at least and at most so many; the values see all of them
 _FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 _REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
 _EVEN = 8.0  # pairs a feature below which the even part is looked at
@@ -86,6 +86,11 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
     return Estimate(values=values, std_error=error, method="odd GP", info={"pairs": len(pairs.z), "linear": int(linear.sum())})
 
 
+def _fit_pairs(n: int) -> int:
+    """How many of n pairs the hyper-parameters are fitted to: a step costs three factorisations."""
+    return min(max(_FIT_PAIRS[0], 3 * n // 4), _FIT_PAIRS[1])
+
+
 def _linear(pairs: Pairs, fit: LinearFit) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which games least squares explains, as far as their digits tell."""
     scale = np.maximum(np.abs(pairs.g).max(axis=1), np.abs(pairs.total))
@@ -121,7 +126,7 @@ class Design:
         if n < _REFINED * d:
             prior = first_prior(data, scaled(self._posterior(data.odd, prior, None).mean(self.points)), (prior.noise,))
         if n >= _FEW * d:
-            prior = improved(data.first(_FIT_PAIRS), prior, _STEPS)
+            prior = improved(data.first(_fit_pairs(n)), prior, _STEPS)
         fit = self._posterior(data.odd, prior, None)
         if self.triples is not None and n >= _TRIPLES * d:
             for _ in range(_ROUNDS):
@@ -131,7 +136,7 @@ class Design:
                 fit = self._posterior(data.odd, prior, terms)
                 # what the terms explain is no longer evidence for relevances
                 rest = Data(points=self.points, odd=data.odd - terms.explained(fit.alpha), even=None)
-                prior = improved(rest.first(_FIT_PAIRS), prior, _AGAIN)
+                prior = improved(rest.first(_fit_pairs(n)), prior, _AGAIN)
                 terms = replace(terms, variance=terms.variance * (fit.s2 / prior.scale))
                 fit = self._posterior(data.odd, prior, terms)
         phi, variance = fit.values(self.points)

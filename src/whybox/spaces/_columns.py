@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_numpy, namespace, promote, to_numpy
+from whybox._arrays import concat_rows, is_numpy, namespace, promote, to_numpy, value_bits
 from whybox.typing import Array, Bools, Ints, Rows
 
 
@@ -42,33 +42,6 @@ class Columns(Protocol):
 
     def digest(self) -> str:
         """Identifies the content, for checkpoints."""
-
-
-def mix(bits: NDArray[np.uint64], salt: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): spreads bits so that sums of cells collide only by chance, 1 in 2**128."""
-    with np.errstate(over="ignore"):
-        z = bits + salt
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-
-def cell_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """(rows, d) cells to (rows, d, 2) hashes, other for each column."""
-    columns = np.arange(codes.shape[1], dtype=np.uint64)
-    halves = []
-    for half in (1, 2):
-        salt = mix(columns * np.uint64(2) + np.uint64(half), np.uint64(0x9E3779B97F4A7C15 * half % 2**64))
-        halves.append(mix(mix(codes, salt), salt))
-    return np.stack(halves, axis=-1)
-
-
-def _bits(a: NDArray[Any]) -> NDArray[np.uint64]:
-    """Fixed-width values as integers, equal exactly when the bits are."""
-    a = np.ascontiguousarray(a)
-    if a.dtype == bool:
-        return a.astype(np.uint64)
-    return a.view(f"u{a.dtype.itemsize}").astype(np.uint64, copy=False)
 
 
 def _levels(values: Any) -> NDArray[np.uint64]:
@@ -148,7 +121,7 @@ class ArrayColumns:
         """See :class:`Columns`."""
         x, background = to_numpy(self.x), to_numpy(self.background)
         if x.dtype.kind in "biufmM" and x.dtype.itemsize <= 8:
-            return _bits(x), _bits(background)
+            return value_bits(x), value_bits(background)
         both = np.concatenate([x, background])
         codes = np.stack([_levels(both[:, j]) for j in range(self.d)], axis=1)
         return codes[: self.n], codes[self.n :]

@@ -27,9 +27,11 @@ def as_rows(rows: Any, what: str) -> Rows:
         if not isinstance(rows, (list, tuple)) and not hasattr(rows, "__array__"):
             raise InputError(f"{what}: expected a DataFrame or an array (rows, features), got {type(rows).__name__}")
         try:
-            rows = np.asarray(rows)
+            rows = _from_list(rows)
         except ValueError as exc:
             raise ShapeError(f"{what}: the rows have different lengths; every row needs the same features") from exc
+    if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
+        raise InputError(f"{what}: has masked values, which only masked arrays know; fill them, for example {what}.filled(np.nan)")
     shape = tuple(rows.shape)
     if len(shape) == 1:
         raise ShapeError(
@@ -42,6 +44,16 @@ def as_rows(rows: Any, what: str) -> Rows:
     if shape[1] == 0:
         raise InputError(f"{what}: has no columns; expected at least one feature")
     return np.asarray(rows) if is_numpy(rows) else rows  # a np.matrix or masked subclass would change what where() does
+
+
+def _from_list(rows: Any) -> Any:
+    """Lists as an array that holds every cell as it is: NumPy makes numbers beside text text, and rounds 2**53 + 1 beside 0.5."""
+    array = np.asarray(rows)
+    if not isinstance(rows, (list, tuple)) or array.dtype == object:
+        return array
+    cells = np.asarray(rows, dtype=object)
+    as_they_are = (array.astype(object) == cells) | ((array != array) & (cells != cells))  # NaN
+    return array if array.shape == cells.shape and bool(np.all(as_they_are)) else cells
 
 
 def join(x: Any, background: Any, model: Model) -> tuple[Columns, tuple[str, ...]]:

@@ -73,11 +73,13 @@ def as_numbers(values: Any, name: str) -> tuple[Floats, Bools]:
     """An ordered column as float64 and where it is missing.
 
     Raises:
-        InputError: infinite values.
+        InputError: infinite or complex values.
     """
     import pandas as pd
     from pandas.api import types
 
+    if getattr(values.dtype, "kind", "") == "c":
+        raise InputError(f"column {name!r}: complex numbers have no order, so no bins; split them into two columns")
     missing = np.asarray(pd.isna(values), dtype=bool)
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in {"datetime", "date"}:
         values = pd.to_datetime(pd.Series(values)).array

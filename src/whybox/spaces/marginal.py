@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_frame
+from whybox._arrays import cell_hashes, concat_rows, is_frame
 from whybox.errors import InputError, OutputValueError, ShapeError
-from whybox.spaces._columns import Columns, cell_hashes
+from whybox.spaces._columns import Columns
 from whybox.spaces._ingest import as_rows, join
 from whybox.typing import Ask, Floats, Ints, Model, Rows
 
@@ -174,13 +174,15 @@ class MarginalBound:
     def keys(self, ask: Ask) -> NDArray[np.uint64] | None:
         """A row's key is the sum of its cells' hashes, so the keys of all rows are two small products, and no row is composed."""
         ours, theirs = cell_hashes(self._cells[0][ask.instances]), self._background_hashes
-        mask = ask.codes.astype(np.uint64)
-        n, m, b = len(ask.instances), len(mask), self.draws
+        n, m, b = len(ask.instances), len(ask.codes), self.draws
         keys = np.empty((n, m, b, 2), dtype=np.uint64)
-        for half in (0, 1):
-            kept = ours[:, :, half] @ mask.T
-            filled = (1 - mask) @ theirs[:, :, half].T
-            np.add(kept[:, :, None], filled[None], out=keys[..., half])
+        step = max(_TABLE_BYTES // (8 * self.columns.d), 1)  # a mask of integers is eight times the codes
+        for start in range(0, m, step):
+            mask = ask.codes[start : start + step].astype(np.uint64)
+            for half in (0, 1):
+                kept = ours[:, :, half] @ mask.T
+                filled = (1 - mask) @ theirs[:, :, half].T
+                np.add(kept[:, :, None], filled[None], out=keys[:, start : start + step, :, half])
         return keys.reshape(-1, 2)
 
     def fold(self, ask: Ask, outputs: Floats) -> Floats:

@@ -1,0 +1,82 @@
+"""A file of answers that outlives the job: SQLite in WAL mode, shared safely by processes, without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox.errors import CheckpointError
+from whybox.typing import Bools, Floats
+
+_AT_ONCE = 500
+_FORMAT = "1"
+
+
+class Cache:
+    """Answers by model version and row content.
+
+    Args:
+        path: the file; it is made if it does not exist.
+        version: of the model; answers of other versions are not seen.
+
+    Raises:
+        CheckpointError: the file is something else.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], version: str) -> None:
+        self._model = hashlib.sha256(version.encode()).digest()[:16]
+        self._db = sqlite3.connect(os.fspath(path), timeout=60.0, isolation_level=None)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS whybox_answers (key BLOB PRIMARY KEY, axes INTEGER, outputs BLOB) WITHOUT ROWID")
+            self._db.execute("CREATE TABLE IF NOT EXISTS whybox_format (version TEXT PRIMARY KEY)")
+            self._db.execute("INSERT OR IGNORE INTO whybox_format VALUES (?)", (_FORMAT,))
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise CheckpointError(f"{os.fspath(path)}: not a whybox cache ({error}); pass another path") from error
+        found = [row[0] for row in self._db.execute("SELECT version FROM whybox_format")]
+        if found != [_FORMAT]:
+            self._db.close()
+            raise CheckpointError(
+                f"{os.fspath(path)}: a cache of format {found}, this version of whybox reads format {_FORMAT}; pass another path"
+            )
+
+    def get(self, digests: NDArray[np.uint64]) -> tuple[Bools, Floats | None, bool]:
+        """Which rows are answered, their outputs (h, k) in order, and whether the model's answer had one axis.
+
+        Args:
+            digests: (n, 2) of :func:`whybox._arrays.row_digests`.
+        """
+        keys = self._keys(digests)
+        found: dict[bytes, tuple[int, bytes]] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            part = keys[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(part))
+            rows = self._db.execute(f"SELECT key, axes, outputs FROM whybox_answers WHERE key IN ({marks})", part)  # noqa: S608  # marks only
+            found.update((key, (axes, outputs)) for key, axes, outputs in rows)
+        hit = np.array([key in found for key in keys], dtype=bool)
+        if not found:
+            return hit, None, False
+        outputs = b"".join(found[key][1] for key in keys if key in found)
+        values = np.frombuffer(outputs, dtype="<f8").reshape(int(hit.sum()), -1).astype(np.float64)
+        return hit, values, next(iter(found.values()))[0] == 1
+
+    def put(self, digests: NDArray[np.uint64], outputs: Floats, one_axis: bool) -> None:
+        """Keep answers; they are on disk when this returns."""
+        axes = 1 if one_axis else 2
+        rows = [(key, axes, row.astype("<f8").tobytes()) for key, row in zip(self._keys(digests), outputs, strict=True)]
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany("INSERT OR IGNORE INTO whybox_answers VALUES (?, ?, ?)", rows)
+        self._db.execute("COMMIT")
+
+    def _keys(self, digests: NDArray[np.uint64]) -> list[bytes]:
+        return [self._model + row.tobytes() for row in np.ascontiguousarray(digests)]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()

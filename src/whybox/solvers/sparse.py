@@ -1,0 +1,94 @@
+"""Shapley regression on few features: the l1 selection of KernelSHAP's authors, for those who ask for it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+
+from whybox.errors import OptionError
+from whybox.solvers._pairs import odd_part
+from whybox.solvers.least_squares import class_weights
+from whybox.typing import Bools, Estimate, Floats, Ints
+
+
+def solve_sparse(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, keep: int | Literal["aic", "bic"]) -> Estimate:
+    """Select features by the lasso, then solve the constrained least squares on those.
+
+    The other features get the value 0, whatever their Shapley values are, and their standard error is NaN: it is not known.
+
+    Args:
+        codes: (m, d) coalitions, row 2i + 1 the complement of row 2i.
+        v: (r, m) value of each coalition.
+        v_empty: (r,) value of the empty coalition.
+        v_full: (r,) value of the full coalition.
+        keep: how many features, or the information criterion that decides.
+
+    Returns:
+        Values (r, d) that sum to ``v_full - v_empty``.
+
+    Raises:
+        OptionError: ``keep`` is neither a positive whole number nor "aic" nor "bic".
+
+    Source:
+        Lundberg and Lee, A unified approach to interpreting model predictions, NeurIPS 2017, section 4.1; least angle regression, Efron
+        et al. 2004.
+
+    Example:
+        >>> import numpy as np
+        >>> from whybox.samplers import coalitions
+        >>> codes = coalitions(6, 40, np.random.default_rng(0))
+        >>> game = (codes @ np.array([3.0, 0.0, 0.0, -1.0, 0.0, 0.0]))[None]
+        >>> solve_sparse(codes, game, np.zeros(1), np.full(1, 2.0), keep=2).values.round(6).tolist()
+        [[3.0, 0.0, 0.0, -1.0, 0.0, 0.0]]
+    """
+    check_keep(keep)
+    pairs = odd_part(codes, v, v_empty, v_full)
+    d = codes.shape[1]
+    weight, drawn = class_weights(pairs.size, d)
+    values, errors = np.zeros((len(v), d)), np.full((len(v), d), np.nan)
+    for i in range(len(v)):  # each game selects features of its own
+        chosen = _select(0.5 * np.sqrt(weight)[:, None] * pairs.z, np.sqrt(weight) * pairs.g[i], keep)
+        total, z = float(pairs.total[i]), pairs.z[:, chosen]
+        mean, root = z.mean(axis=1), np.sqrt(weight)
+        solver = np.linalg.pinv(0.5 * root[:, None] * (z - mean[:, None])) * root
+        centred = pairs.g[i] - 0.5 * mean * total
+        deviation = solver @ centred
+        values[i, chosen] = deviation + (total - deviation.sum()) / len(chosen)
+        residual = centred - 0.5 * (z - mean[:, None]) @ deviation
+        noise = residual**2 * len(z) / max(len(z) - len(chosen) + 1, 1) * ((1.0 - drawn) if (drawn < 1.0).any() else 0.0)
+        errors[i, chosen] = np.sqrt(solver**2 @ noise)
+    return Estimate(values, errors, "sparse least squares", {"keep": keep})
+
+
+def check_keep(keep: object) -> None:
+    """Refuse what is no selection.
+
+    Raises:
+        OptionError: neither a positive whole number nor "aic" nor "bic".
+    """
+    if keep in ("aic", "bic") or (isinstance(keep, (int, np.integer)) and not isinstance(keep, bool) and keep >= 1):
+        return
+    raise OptionError(f'l1_reg: expected None, a number of features, "aic" or "bic", got {keep!r}')
+
+
+def _select(design: Floats, y: Floats, keep: int | str) -> Ints:
+    """Positions of the selected features, at least one."""
+    from sklearn.linear_model import LassoLarsIC, lars_path
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # early stops of the path on tied features: what was selected until then stands
+        if isinstance(keep, str):
+            found = np.flatnonzero(LassoLarsIC(criterion=keep, fit_intercept=False, noise_variance=_noise(design, y)).fit(design, y).coef_)
+        else:
+            _, _, path = lars_path(design, y, method="lasso", max_iter=8 * int(keep))
+            counts = (path != 0).sum(axis=0)
+            found = np.flatnonzero(path[:, np.flatnonzero(counts <= keep)[-1]])
+    return found if len(found) else np.array([int(np.abs(design.T @ y).argmax())])
+
+
+def _noise(design: Floats, y: Floats) -> float:
+    residual: Floats = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    free = max(len(y) - design.shape[1], 1)
+    return max(float(residual @ residual) / free, float(np.finfo(np.float64).tiny))

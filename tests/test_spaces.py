@@ -1,0 +1,358 @@
+"""Spaces compose the rows that the definition says, give equal keys to equal rows only, and change no value and no dtype."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whybox.errors import InputError, OptionError, OutputValueError, SchemaError, ShapeError
+from whybox.explainers import ExactSHAP
+from whybox.spaces import Baseline, Groups, Marginal, summarize
+from whybox.testing import shapley_values
+from whybox.typing import Ask, Bound, Model, Space
+
+MODEL = Model(lambda rows: rows[:, 0])
+RNG = np.random.default_rng(5)
+
+
+def frame(rows):
+    """Columns of several kinds whose values are told apart by rows."""
+    rows = np.asarray(rows)
+    return pd.DataFrame(
+        {
+            "number": rows[:, 0].astype(np.float64),
+            "other": rows[:, 1].astype(np.float64),
+            "whole": rows[:, 2].astype(np.int64),
+            "kind": pd.Categorical.from_codes(rows[:, 3].astype(int) % 3, categories=["a", "b", "c"]),
+            "maybe": pd.array([None if v == 0 else int(v) for v in rows[:, 4]], dtype="Int64"),
+        }
+    )
+
+
+KINDS = {
+    "float64": lambda rows: rows.astype(np.float64),
+    "float32": lambda rows: rows.astype(np.float32),
+    "float16": lambda rows: rows.astype(np.float16),
+    "int64": lambda rows: rows.astype(np.int64) + 2**60,
+    "uint8": lambda rows: rows.astype(np.uint8),
+    "bool": lambda rows: rows > 0,
+    "longdouble": lambda rows: rows.astype(np.longdouble),
+    "complex128": lambda rows: rows + 1j,
+    "datetime64": lambda rows: np.datetime64("2024-01-01") + rows.astype("timedelta64[h]"),
+    "text": lambda rows: rows.astype(str),
+    "object": lambda rows: np.where(rows > 1, rows.astype(str).astype(object), rows.astype(object)),
+    "DataFrame": frame,
+}
+
+
+def brute(x, background, ask):
+    """Every row of an ask, by definition, as a list of tuples of cells."""
+    cells = [[tuple(row) for row in (part.itertuples(index=False) if isinstance(part, pd.DataFrame) else part)] for part in (x, background)]
+    return [
+        tuple(cells[0][i][j] if keep else cells[1][b][j] for j, keep in enumerate(code))
+        for i in ask.instances
+        for code in ask.codes
+        for b in range(len(background))
+    ]
+
+
+def listed(rows):
+    return [tuple(row) for row in (rows.itertuples(index=False) if isinstance(rows, pd.DataFrame) else rows)]
+
+
+def same(a, b):
+    """Equal cells of equal kinds; missing equals missing."""
+    return len(a) == len(b) and all(
+        len(r) == len(s)
+        and all((u is v) or (pd.isna(u) and pd.isna(v)) or (u == v and type(u) is type(v)) for u, v in zip(r, s, strict=True))
+        for r, s in zip(a, b, strict=True)
+    )
+
+
+def small_game(seed, kind, n=3, b=3, m=4, d=5):
+    rng = np.random.default_rng(seed)
+    x, background = (KINDS[kind](rng.integers(0, 3, (rows, d))) for rows in (n, b))
+    ask = Ask(rng.permutation(n)[: rng.integers(1, n + 1)].astype(np.int64), rng.random((m, d)) < 0.5)
+    return x, background, ask
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_compose_is_the_definition_for_every_portion(kind, seed):
+    x, background, ask = small_game(seed, kind, n=2, b=3, m=3)
+    bound = Marginal(background).bind(x, MODEL)
+    rows = brute(x, background, ask)
+    for start, stop in product(range(len(rows)), range(1, len(rows) + 1)):
+        if start < stop and (kind != "DataFrame" or (start + stop) % 5 == seed):  # frames are slow to make
+            assert same(listed(bound.compose(ask, start, stop)), rows[start:stop])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_take_is_compose(kind, seed):
+    x, background, ask = small_game(seed, kind)
+    bound = Marginal(background).bind(x, MODEL)
+    total = len(ask.instances) * len(ask.codes) * bound.draws
+    index = np.sort(np.random.default_rng(seed).choice(total, 7, replace=False)).astype(np.int64)
+    whole = listed(bound.compose(ask, 0, total))
+    assert same(listed(bound.take(ask, index)), [whole[i] for i in index])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_keys_are_equal_exactly_for_equal_rows(kind, seed):
+    x, background, ask = small_game(seed, kind)
+    bound = Marginal(background).bind(x, MODEL)
+    rows = [tuple(map(repr, row)) for row in brute(x, background, ask)]  # repr tells 1 from 1.0 and True
+    keys = [tuple(key) for key in bound.keys(ask)]
+    assert len(set(zip(rows, keys, strict=True))) == len(set(rows)) == len(set(keys))
+    own = [tuple(key) for key in bound.row_keys()]
+    cells = [tuple(map(repr, row)) for row in listed(x)]
+    assert len(set(zip(cells, own, strict=True))) == len(set(cells)) == len(set(own))
+
+
+def test_keys_tell_neighbouring_floats_and_columns_apart():
+    one = 1.0
+    x = np.array([[one, np.nextafter(one, 2.0)], [np.nextafter(one, 2.0), one], [one, one]])
+    keys = Marginal(x).bind(x, MODEL).row_keys()
+    assert len({tuple(key) for key in keys}) == 3
+
+
+def test_keys_of_many_codes_do_not_depend_on_the_portion():
+    d = 3000  # more codes than one table of integers may hold
+    x, background = RNG.normal(size=(1, d)), RNG.normal(size=(2, d))
+    ask = Ask(np.zeros(1, dtype=np.int64), RNG.random((700, d)) < 0.5)
+    bound = Marginal(background).bind(x, MODEL)
+    keys = bound.keys(ask)
+    few = np.array([0, 348, 349, 350, 699])
+    assert np.array_equal(keys.reshape(700, 2, 2)[few].reshape(-1, 2), bound.keys(Ask(ask.instances, ask.codes[few])))
+
+
+@pytest.mark.parametrize("kind", ["float64", "object", "DataFrame"])
+def test_rows_are_the_models_own(kind):
+    x, background, ask = small_game(0, kind)
+    before = repr(listed(x)), repr(listed(background))
+    bound = Marginal(background).bind(x, MODEL)
+    for rows in (bound.compose(ask, 0, 9), bound.take(ask, np.arange(4)), bound.plain(0, 2)):
+        if isinstance(rows, pd.DataFrame):
+            rows.iloc[:, 0] = -1.0
+            rows["kind"] = "a"
+        else:
+            assert not np.shares_memory(rows, x)
+            assert not np.shares_memory(rows, background)
+            rows[...] = 0
+    assert (repr(listed(x)), repr(listed(background))) == before
+
+
+def test_frames_keep_columns_dtypes_and_categories():
+    x, background, ask = small_game(1, "DataFrame")
+    bound = Marginal(background).bind(x.set_index(pd.Index(["p", "q", "r"])), MODEL)
+    for rows in (bound.compose(ask, 0, 9), bound.compose(ask, 4, 5), bound.take(ask, np.array([1, 5])), bound.plain(0, 3)):
+        assert rows.dtypes.equals(x.dtypes)
+        assert list(rows.columns) == list(x.columns)
+        assert rows.index.equals(pd.RangeIndex(len(rows)))
+    assert bound.feature_names(0) == tuple(x.columns)
+
+
+@pytest.mark.parametrize(
+    ("x", "background"),
+    [(a, b) for a in ("int8", "uint8", "int32", "int64", "float16", "float32", "bool") for b in ("float64", "int64", "uint16")],
+)
+def test_promotion_is_exact(x, background):
+    ours = np.array([[0, 1], [1, 1]]).astype(x)
+    theirs = np.array([[3, 200]]).astype(background)
+    bound = Marginal(theirs).bind(ours, MODEL)
+    rows = bound.compose(Ask(np.arange(2), np.array([[True, False], [False, True]])), 0, 4)
+    assert rows.tolist() == [[0, 200], [3, 1], [1, 200], [3, 1]]
+    assert rows.dtype == np.result_type(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("x", "background"),
+    [
+        (np.array([[2**53 + 1]]), np.array([[0.5]])),
+        (np.array([[2**63 + 1]], dtype=np.uint64), np.array([[-1]])),
+        (np.array([[np.iinfo(np.int64).min + 1]]), np.array([[2**63 + 3]], dtype=np.uint64)),
+    ],
+)
+def test_promotion_that_would_round_is_refused(x, background):
+    for ours, theirs in ((x, background), (background, x)):
+        with pytest.raises(InputError, match="exactly"):
+            Marginal(theirs).bind(ours, MODEL)
+        with pytest.raises(InputError, match="exactly"):
+            Marginal(pd.DataFrame(theirs, columns=["a"])).bind(pd.DataFrame(ours, columns=["a"]), MODEL)
+
+
+def test_promotion_of_large_integers_that_fit_is_allowed():
+    bound = Marginal(np.array([[0.5]])).bind(np.array([[2**53], [2**60]]), MODEL)
+    assert bound.plain(0, 2).ravel().tolist() == [2.0**53, 2.0**60]
+
+
+# --- weights, folding, other spaces ---------------------------------------------------------------------------------------------------
+
+
+def test_fold_is_the_weighted_mean():
+    outputs = RNG.normal(size=(2, 3, 4, 2))
+    x, background = RNG.normal(size=(2, 2)), RNG.normal(size=(4, 2))
+    ask = Ask(np.arange(2), np.ones((3, 2), dtype=bool))
+    plain = Marginal(background).bind(x, MODEL).fold(ask, outputs)
+    np.testing.assert_allclose(plain, outputs.mean(axis=2), rtol=1e-14)
+    weighted = Marginal(background, [1, 2, 0, 5]).bind(x, MODEL).fold(ask, outputs)
+    np.testing.assert_allclose(weighted, np.average(outputs, axis=2, weights=[1, 2, 0, 5]), rtol=1e-13)
+
+
+def test_fold_leaves_nan_out_and_refuses_to_average_nothing():
+    outputs = RNG.normal(size=(1, 2, 3, 1))
+    outputs[0, 0, 1] = np.nan
+    bound = Marginal(RNG.normal(size=(3, 2)), [1, 5, 3]).bind(RNG.normal(size=(1, 2)), MODEL)
+    ask = Ask(np.arange(1), np.ones((2, 2), dtype=bool))
+    folded = bound.fold(ask, outputs)
+    np.testing.assert_allclose(folded[0, 0], np.average(outputs[0, 0, [0, 2]], axis=0, weights=[1, 3]))
+    outputs[0, 1] = np.nan
+    with pytest.raises(OutputValueError, match="nothing is left"):
+        bound.fold(ask, outputs)
+
+
+def test_integer_weights_are_repeated_rows():
+    x, background = RNG.normal(size=(2, 4)), RNG.normal(size=(3, 4))
+
+    def game(rows):
+        return rows[:, 0] * rows[:, 1] * rows[:, 2] + rows[:, 3] ** 2
+
+    weighted = ExactSHAP(game, space=Marginal(background, [1, 3, 2])).explain(x)
+    repeated = np.repeat(background, [1, 3, 2], axis=0)
+    np.testing.assert_allclose(weighted.values, shapley_values(game, x, repeated), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "weights", [[1.0, 1.0], [[1.0], [1.0], [1.0]], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, np.nan, 1.0], [1.0, np.inf, 1.0]]
+)
+def test_weights_that_are_none_are_refused(weights):
+    with pytest.raises(InputError, match="weights"):
+        Marginal(np.zeros((3, 2)), weights)
+
+
+def test_a_baseline_is_a_background_of_one_row():
+    x, row = RNG.normal(size=(2, 4)), RNG.normal(size=4)
+    ask = Ask(np.arange(2), RNG.random((5, 4)) < 0.5)
+    expected = Marginal(row[None]).bind(x, MODEL).compose(ask, 0, 10)
+    for values in (row, row[None], row.tolist(), tuple(row)):
+        assert np.array_equal(Baseline(values).bind(x, MODEL).compose(ask, 0, 10), expected)
+    named = Baseline(pd.DataFrame(row[None], columns=list("abcd"))).bind(pd.DataFrame(x, columns=list("abcd"))[list("dcba")], MODEL)
+    assert np.array_equal(named.compose(ask, 0, 10).to_numpy(), expected)
+    with pytest.raises(ShapeError, match="one reference row"):
+        Baseline(np.zeros((2, 4)))
+
+
+def test_groups_are_columns_played_together():
+    x, background = RNG.normal(size=(2, 5)), RNG.normal(size=(4, 5))
+
+    def game(rows):
+        return rows[:, 0] * rows[:, 3] + rows[:, 1] * rows[:, 2] * rows[:, 4]
+
+    groups = Groups(Marginal(background), {"first": [0, 2], "second": [4]})
+    e = ExactSHAP(game, space=groups).explain(x)
+    assert e.feature_names == ("first", "second", "feature 1", "feature 3")
+    members = [[0, 2], [4], [1], [3]]
+
+    def players(codes):
+        """Four columns, each the number of a row of x or of the background."""
+        both, at = np.concatenate([x, background]), codes.astype(int)
+        rows = np.empty((len(codes), 5))
+        for player, columns in enumerate(members):
+            rows[:, columns] = both[at[:, player]][:, columns]
+        return game(rows)
+
+    numbers = np.repeat(np.arange(6.0)[:, None], 4, axis=1)
+    np.testing.assert_allclose(e.values, shapley_values(players, numbers[:2], numbers[2:]), atol=1e-12)
+    bound = groups.bind(x, MODEL)
+    ask = Ask(np.arange(2), RNG.random((6, 4)) < 0.5)
+    assert np.array_equal(bound.take(ask, np.arange(3, 20)), bound.compose(ask, 3, 20))
+    assert len(bound.keys(ask)) == 2 * 6 * 4
+
+
+def test_groups_by_name_are_groups_by_position():
+    columns = list("abcd")
+    x, background = pd.DataFrame(RNG.normal(size=(2, 4)), columns=columns), pd.DataFrame(RNG.normal(size=(3, 4)), columns=columns)
+    ask = Ask(np.arange(2), RNG.random((5, 3)) < 0.5)
+    by = [Groups(Marginal(background), {"g": group}).bind(x, MODEL).compose(ask, 0, 30) for group in (["b", "d"], [1, 3])]
+    pd.testing.assert_frame_equal(*by)
+
+
+def test_groups_that_make_no_sense_are_refused():
+    space = Marginal(np.zeros((2, 3)))
+    for groups in ({}, {"a": []}, {"a": [0], "b": [0]}, {"a": [0, 0]}):
+        with pytest.raises(InputError):
+            Groups(space, groups)
+    for groups in ({"a": [3]}, {"a": ["nobody"]}, {"a": [-1]}):
+        with pytest.raises(SchemaError):
+            Groups(space, groups).bind(np.zeros((1, 3)), MODEL)
+    with pytest.raises(InputError, match="more than one"):
+        Groups(space, {"a": [0], "b": ["feature 0"]}).bind(np.zeros((1, 3)), MODEL)
+
+
+# --- summaries ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["float64", "int64", "object", "DataFrame", "text", "bool"])
+def test_a_summary_is_rows_of_the_background_with_their_shares(kind):
+    background = KINDS[kind](RNG.integers(0, 3, (40, 5)))
+    space = summarize(background, 6)
+    rows, whole = listed(space.background), {tuple(map(repr, row)) for row in listed(background)}
+    assert {tuple(map(repr, row)) for row in rows} <= whole
+    assert len(rows) <= 6
+    assert np.isclose(space.weights.sum(), 1.0)
+    assert (space.weights > 0).all()
+    again = summarize(background, 6)
+    assert repr(listed(again.background)) == repr(rows)
+    assert np.array_equal(again.weights, space.weights)
+
+
+def test_a_summary_of_all_distinct_rows_is_the_background():
+    background = RNG.normal(size=(7, 3))
+    space = summarize(background, 7)
+    assert {tuple(row) for row in space.background} == {tuple(row) for row in background}
+    np.testing.assert_allclose(space.weights, 1 / 7)
+
+
+def test_a_summary_finds_separate_clusters():
+    background = np.concatenate([RNG.normal(0, 0.01, (30, 2)), RNG.normal(5, 0.01, (10, 2))])
+    for method in ("kmedoids", "kmeans"):
+        space = summarize(background, 2, method=method)
+        order = np.argsort(np.asarray(space.background)[:, 0])
+        np.testing.assert_allclose(np.asarray(space.background)[order], [[0, 0], [5, 5]], atol=0.05)
+        np.testing.assert_allclose(np.asarray(space.weights)[order], [0.75, 0.25])
+
+
+@pytest.mark.parametrize(("k", "method"), [(0, "kmedoids"), (41, "kmedoids"), (2.0, "kmedoids"), (True, "kmedoids"), (3, "random")])
+def test_a_summary_that_cannot_be_is_refused(k, method):
+    with pytest.raises(OptionError):
+        summarize(RNG.normal(size=(40, 2)), k, method=method)
+    with pytest.raises(InputError, match="kmedoids"):
+        summarize(np.array([[np.nan], [1.0]]), 1, method="kmeans")
+
+
+def test_spaces_keep_their_protocols():
+    background = np.zeros((2, 3))
+    for space in (Marginal(background), Baseline(background[0]), Groups(Marginal(background), {"a": [0, 1]})):
+        assert isinstance(space, Space)
+        assert isinstance(space.bind(np.zeros((1, 3)), MODEL), Bound)
+
+
+def test_digest_tells_content_apart():
+    x, background = RNG.normal(size=(2, 3)), RNG.normal(size=(4, 3))
+    spaces = [
+        Marginal(background),
+        Marginal(background, [1, 2, 3, 4]),
+        Marginal(background[::-1].copy()),
+        Groups(Marginal(background), {"a": [0, 1]}),
+        Groups(Marginal(background), {"a": [0, 2]}),
+    ]
+    digests = [space.bind(x, MODEL).digest() for space in spaces] + [spaces[0].bind(x + 1e-15, MODEL).digest()]
+    assert len(set(digests)) == len(digests)
+    assert spaces[0].bind(x.copy(), MODEL).digest() == digests[0]
+    one, other = (pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": values}) for values in (["x", "y"], ["x", "z"]))
+    assert Marginal(one).bind(one, MODEL).digest() != Marginal(one).bind(other, MODEL).digest()
