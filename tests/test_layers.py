@@ -16,10 +16,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "typing"),
     ("_cells",),
     ("_arrays", "_random"),
-    ("explanations", "datasets"),
+    ("explanations", "_remote"),
     ("models", "llms", "spaces", "engine"),
     ("samplers", "solvers"),
     ("explainers", "concepts"),
+    ("datasets",),
     ("evaluation", "distributed", "plots", "testing"),
     ("__init__",),
 )

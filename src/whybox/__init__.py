@@ -13,8 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whybox import concepts as concepts
+    from whybox import datasets as datasets
     from whybox import errors as errors
+    from whybox import llms as llms
     from whybox import spaces as spaces
+    from whybox.concepts import ConceptEffect as ConceptEffect
+    from whybox.concepts import LLMCounterfactuals as LLMCounterfactuals
     from whybox.engine import Engine as Engine
     from whybox.engine import NoisyModelWarning as NoisyModelWarning
     from whybox.explainers import LIME as LIME
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from whybox.explainers import PermutationSHAP as PermutationSHAP
     from whybox.explainers import ToleranceWarning as ToleranceWarning
     from whybox.explanations import Attribution as Attribution
+    from whybox.explanations import ConceptEffects as ConceptEffects
+    from whybox.explanations import Counterfactuals as Counterfactuals
     from whybox.models import as_model as as_model
 
 __version__ = "0.1.0"
@@ -34,23 +41,34 @@ __all__ = [
     "LIME",
     "Attribution",
     "Budget",
+    "ConceptEffect",
+    "ConceptEffects",
+    "Counterfactuals",
     "Engine",
     "ExactSHAP",
     "KernelSHAP",
+    "LLMCounterfactuals",
     "LowFidelityWarning",
     "NoisyModelWarning",
     "Occlusion",
     "PermutationSHAP",
     "ToleranceWarning",
     "as_model",
+    "concepts",
+    "datasets",
     "errors",
+    "llms",
     "spaces",
 ]
 
 # A name is imported when it is first used: `import whybox` itself loads neither SciPy nor pandas.
 _HOME = {
     "Attribution": "explanations",
+    "ConceptEffect": "concepts",
+    "ConceptEffects": "explanations",
+    "Counterfactuals": "explanations",
     "Engine": "engine",
+    "LLMCounterfactuals": "concepts",
     "NoisyModelWarning": "engine",
     "as_model": "models",
 }
@@ -59,7 +77,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("errors", "spaces"):
+    if name in ("concepts", "datasets", "errors", "llms", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value

@@ -11,6 +11,7 @@
     │   ├── OutputShapeError             wrong length or number of axes
     │   ├── OutputValueError             NaN, infinite or non-numeric outputs
     │   └── OutputOrderError             the answer for a row depends on its place in the batch
+    ├── RemoteError (RuntimeError)       a remote endpoint refused, or kept failing
     ├── BudgetError (RuntimeError)       the budget does not allow what was asked
     ├── CheckpointError (RuntimeError)   a checkpoint belongs to another job, or is not one
     └── MissingDependencyError (ImportError)   an extra is not installed
@@ -56,6 +57,10 @@ class OutputValueError(ModelError):
 
 class OutputOrderError(ModelError):
     """The model's answer for a row depends on the row's place in the batch."""
+
+
+class RemoteError(WhyboxError, RuntimeError):
+    """A remote endpoint refused the call, or kept failing after every retry. Keys are cut out of its message."""
 
 
 class BudgetError(WhyboxError, RuntimeError):

@@ -1,5 +1,7 @@
 """Results: frozen, sliceable, saved without pickle."""
 
 from whybox.explanations.attribution import Attribution
+from whybox.explanations.concept_effects import ConceptEffects, Intervention
+from whybox.explanations.counterfactuals import Counterfactuals, Edit, Failure, GenerationCost
 
-__all__ = ["Attribution"]
+__all__ = ["Attribution", "ConceptEffects", "Counterfactuals", "Edit", "Failure", "GenerationCost", "Intervention"]

@@ -1,0 +1,280 @@
+"""The asynchronous HTTP client: many JSON requests, bounded in flight, limited, repeated, budgeted, and answered one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from whybox._random import generator
+from whybox._remote.budget import Budget, Ledger, Tokens
+from whybox._remote.limits import Limits, RateLimiter
+from whybox._remote.loop import run_blocking
+from whybox._remote.retry import FATAL, TRANSIENT, Retry, parse_retry_after
+from whybox._remote.secret import Secret
+from whybox.errors import MissingDependencyError, OptionError, RemoteError
+
+if TYPE_CHECKING:
+    import httpx2
+    import numpy as np
+
+T = TypeVar("T")
+_EXCERPT = 300
+
+
+class BadReply(Exception):  # noqa: N818  # raised by decoders to ask for another try; it never reaches a user
+    """An answer with status 200 that cannot be what was asked for: truncated, of another shape."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request.
+
+    Args:
+        body: what is posted, as JSON.
+        bound: the most tokens that it can cost; zeros where tokens mean nothing.
+    """
+
+    body: Any
+    bound: Tokens = field(default=Tokens())
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What became of one request.
+
+    Args:
+        value: the decoded answer, or None.
+        error: why there is none, or None.
+        attempts: requests that were sent for it.
+        tokens: what they cost, as far as the endpoint told.
+        seconds: from the first sending to the answer, waits included.
+    """
+
+    value: T | None
+    error: str | None
+    attempts: int
+    tokens: Tokens
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RemoteClient:
+    """Posts JSON to one address.
+
+    Args:
+        url: http or https, without user, password or query: keys have no place in it.
+        secret: the key, sent as ``key_header: key_prefix + key``.
+        limits: concurrency, rates, time-out.
+        retry: backoff on 408, 409, 429, 5xx, broken connections, time-outs and answers that cannot be read.
+        ledger: the account that every request is booked on; None books without a limit.
+        headers: further headers, none of them secret: they are shown in the repr.
+        key_header: where the key goes. Default "authorization".
+        key_prefix: what stands before it. Default "Bearer ".
+
+    Raises:
+        OptionError: the url is unusable.
+    """
+
+    url: str
+    secret: Secret = field(default=Secret())
+    limits: Limits = field(default=Limits())
+    retry: Retry = field(default=Retry())
+    ledger: Ledger = field(default_factory=lambda: Ledger(Budget(), None), repr=False, compare=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key_header: str = "authorization"
+    key_prefix: str = "Bearer "
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+            raise OptionError("url: expected an address without user, password, query or fragment; a key belongs in api_key_env")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OptionError(f"url: expected http://host/path or https://host/path, got {self.url!r}")
+
+    def run(
+        self,
+        calls: Iterable[Call],
+        decode: Callable[[Any], tuple[T, Tokens | None]],
+        on_outcome: Callable[[int, Outcome[T]], None],
+    ) -> None:
+        """Send all calls and hand over each outcome as it arrives.
+
+        Memory holds the requests in flight only: calls may be a generator. It works inside a running event loop.
+
+        Args:
+            calls: the requests.
+            decode: JSON answer to (value, tokens used or None if the answer does not say); raises BadReply for another try.
+            on_outcome: called with the position of the call and its outcome, in order of arrival, from one other thread.
+
+        Raises:
+            RemoteError: the endpoint refused the client (401, 403, 404, redirect), or nothing succeeds any more.
+            BudgetError: the budget does not allow the next request. In both cases requests in flight are awaited and handed over first.
+            MissingDependencyError: httpx2 is not installed.
+        """
+        run_blocking(lambda: _Session(self, decode, on_outcome).run(iter(calls)))
+
+
+class _Session(Generic[T]):
+    """One run of a client, inside its event loop."""
+
+    def __init__(
+        self, client: RemoteClient, decode: Callable[[Any], tuple[T, Tokens | None]], on_outcome: Callable[[int, Outcome[T]], None]
+    ) -> None:
+        self._client, self._decode, self._on_outcome = client, decode, on_outcome
+        self._limiter = RateLimiter(client.limits)
+        self._rng: np.random.Generator = generator(time.time_ns(), "backoff", os.getpid())
+        self._stop: BaseException | None = None
+        self._failed_in_a_row = 0
+        self._secret_headers: dict[str, str] = {}
+
+    async def run(self, calls: Iterator[Call]) -> None:
+        async with self._connection() as http:
+            numbered = enumerate(calls)
+            workers = [asyncio.create_task(self._work(http, numbered)) for _ in range(self._client.limits.concurrency)]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+        if self._stop is not None:
+            raise self._stop
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[httpx2.AsyncClient]:
+        try:
+            import httpx2
+        except ImportError as error:
+            raise MissingDependencyError("httpx2", "llm", "an HTTP endpoint") from error
+        limits = self._client.limits
+        async with httpx2.AsyncClient(
+            headers=dict(self._client.headers),
+            timeout=httpx2.Timeout(limits.timeout),
+            limits=httpx2.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency),
+            verify=self._client.url.startswith("https"),  # plain http needs no certificates, and loading them takes 0.1 s
+            follow_redirects=False,  # a redirect must not carry the key to another host
+        ) as http:
+            yield http
+
+    async def _work(self, http: httpx2.AsyncClient, numbered: Iterator[tuple[int, Call]]) -> None:
+        while self._stop is None:
+            item = next(numbered, None)
+            if item is None:
+                return
+            outcome = await self._one(http, item[1])
+            if outcome is None:
+                return
+            self._on_outcome(item[0], outcome)
+            self._failed_in_a_row = self._failed_in_a_row + 1 if outcome.error is not None else 0
+            if self._failed_in_a_row >= max(5, self._client.limits.concurrency) and self._stop is None:
+                self._stop = RemoteError(
+                    f"{self._client.url}: {self._failed_in_a_row} requests in a row failed, the last with: {outcome.error}. The rest was "
+                    "not sent; check the endpoint and call again (answers that arrived are kept in the cache, if there is one)"
+                )
+
+    async def _one(self, http: httpx2.AsyncClient, call: Call) -> Outcome[T] | None:
+        """The outcome of one call, or None if the run was stopped before it had one."""
+        began = time.perf_counter()
+        used, attempts, why = Tokens(), 0, ""
+        for attempt in range(1, self._client.retry.attempts + 1):
+            try:
+                self._client.ledger.reserve(call.bound)
+            except Exception as error:  # noqa: BLE001  # the run ends with it once the others have arrived
+                self._stop = self._stop or error
+                return None
+            ticket = await self._admit(call.bound)
+            if ticket is None:
+                return None
+            attempts += 1
+            verdict = await self._send(http, call)
+            booked = verdict.tokens if verdict.tokens is not None else call.bound
+            self._client.ledger.settle(call.bound, booked)
+            ticket.tokens = booked.total
+            used = Tokens(used.prompt + booked.prompt, used.reply + booked.reply)
+            why = verdict.error or ""
+            if verdict.fatal:
+                self._stop = self._stop or RemoteError(f"{self._client.url}: {why}")
+                return None
+            if verdict.error is None or not verdict.again:
+                return Outcome(verdict.value, verdict.error, attempts, used, time.perf_counter() - began)
+            if attempt == self._client.retry.attempts:
+                break
+            if self._stop is not None:
+                return None
+            if verdict.retry_after is not None:
+                if verdict.retry_after > self._client.retry.patience:
+                    why += f"; it asks to wait {verdict.retry_after:g} s, more than the patience of {self._client.retry.patience:g} s"
+                    break
+                self._limiter.pause(verdict.retry_after)
+            await asyncio.sleep(self._client.retry.wait(attempt, verdict.retry_after, self._rng))
+        return Outcome(None, f"{why} (after {attempts} tries)", attempts, used, time.perf_counter() - began)
+
+    async def _admit(self, bound: Tokens) -> Any:
+        try:
+            ticket = await self._limiter.admit(bound.total)
+        except BaseException:
+            self._client.ledger.withdraw(bound)
+            raise
+        if self._stop is not None:  # stopped while it was waiting for its turn
+            self._client.ledger.withdraw(bound)
+            return None
+        return ticket
+
+    async def _send(self, http: httpx2.AsyncClient, call: Call) -> _Verdict[T]:
+        import httpx2
+
+        client = self._client
+        key = client.secret.reveal()
+        headers = {"content-type": "application/json"} | ({} if key is None else {client.key_header: client.key_prefix + key})
+        try:
+            async with asyncio.timeout(client.limits.timeout):
+                # ASCII JSON: a text may hold lone surrogates, which cannot be encoded otherwise
+                response = await http.post(client.url, content=json.dumps(call.body).encode("ascii"), headers=headers)
+        except TimeoutError:
+            return _Verdict(error=f"no answer within {client.limits.timeout:g} s")
+        except httpx2.TimeoutException:
+            return _Verdict(error=f"no answer within {client.limits.timeout:g} s")
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            # A request that never left cost nothing; one that broke half-way may have been charged: it keeps its bound.
+            never_left = isinstance(error, httpx2.ConnectError)
+            why = client.secret.scrub(f"{type(error).__name__}: {error}".rstrip(": "))
+            return _Verdict(error=why, tokens=Tokens() if never_left else None)
+        body = client.secret.scrub(response.text)
+        status = response.status_code
+        if status != 200:
+            return _Verdict(
+                error=f"HTTP {status}: {_excerpt(body)}",
+                tokens=Tokens(),
+                again=status in TRANSIENT,
+                fatal=status in FATAL,
+                retry_after=parse_retry_after(response.headers) if status in TRANSIENT else None,
+            )
+        try:
+            value, tokens = self._decode(json.loads(body))
+        except (ValueError, BadReply) as error:
+            return _Verdict(error=f"an answer that cannot be read ({error}): {_excerpt(body)}")
+        return _Verdict(value=value, tokens=tokens)
+
+
+@dataclass(frozen=True)
+class _Verdict(Generic[T]):
+    """What one sending brought. tokens None: unknown, book the bound."""
+
+    value: T | None = None
+    error: str | None = None
+    tokens: Tokens | None = None
+    again: bool = True
+    fatal: bool = False
+    retry_after: float | None = None
+
+
+def _excerpt(body: str) -> str:
+    text = " ".join(body.split())
+    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + " ..."

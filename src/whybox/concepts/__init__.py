@@ -1,0 +1,60 @@
+"""Concept counterfactuals and causal concept effects."""
+
+from whybox.concepts._checks import (
+    Answered,
+    Candidate,
+    Changed,
+    Check,
+    Distinct,
+    Ended,
+    Near,
+    NoMetaTalk,
+    SameLanguage,
+    SimilarLength,
+)
+from whybox.concepts._classifiers import CallableClassifier, ConceptClassifier, FittedClassifier, LLMClassifier
+from whybox.concepts._concept import Concept
+from whybox.concepts._graph import CausalGraph
+from whybox.concepts._model_checks import ConfoundersKept, Similar, TargetReached
+from whybox.concepts._nulls import null_edits
+from whybox.concepts._prompts import STRATEGIES, Example, PromptTemplate
+from whybox.concepts._source import CounterfactualSource, Paraphraser
+from whybox.concepts.concept_effect import ConceptEffect
+from whybox.concepts.flip import FlipCounterfactuals
+from whybox.concepts.llm_counterfactuals import LLMCounterfactuals
+from whybox.concepts.rewrite_twice import RewriteTwice, rewrite_twice
+from whybox.concepts.structural import StructuralCounterfactuals
+
+__all__ = [
+    "STRATEGIES",
+    "Answered",
+    "CallableClassifier",
+    "Candidate",
+    "CausalGraph",
+    "Changed",
+    "Check",
+    "Concept",
+    "ConceptClassifier",
+    "ConceptEffect",
+    "ConfoundersKept",
+    "CounterfactualSource",
+    "Distinct",
+    "Ended",
+    "Example",
+    "FittedClassifier",
+    "FlipCounterfactuals",
+    "LLMClassifier",
+    "LLMCounterfactuals",
+    "Near",
+    "NoMetaTalk",
+    "Paraphraser",
+    "PromptTemplate",
+    "RewriteTwice",
+    "SameLanguage",
+    "Similar",
+    "SimilarLength",
+    "StructuralCounterfactuals",
+    "TargetReached",
+    "null_edits",
+    "rewrite_twice",
+]
