@@ -22,8 +22,10 @@ _FEW = 1.25  # pairs a feature below which relevances stay in proportion to the 
 _REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
 _EVEN = 8.0  # pairs a feature below which the even part is looked at
 _WIDEN = 4.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
-_TRIPLES = 4.0  # pairs a feature below which no single interactions are looked for
+_TRIPLES = 6.5  # pairs a feature below which no single interactions are looked for
 _ROUNDS = 4
+_PLAIN_STRENGTHS = (0.03,)  # first order and noise, in which single interactions show first
+_PLAIN_NOISES = (0.03, 0.1, 0.3, 1.0, 3.0)
 _AGAIN = 2  # steps after single interactions were found
 _LINEAR = 1e-7  # residual of least squares, relative to the game, below which the game counts as linear
 
@@ -125,23 +127,34 @@ class Design:
         prior = first_prior(data, scaled(guess))
         if n < _REFINED * d:
             prior = first_prior(data, scaled(self._posterior(data.odd, prior, None).mean(self.points)), (prior.noise,))
+        triples = self.triples if n >= _TRIPLES * d else None
+        terms, rest, s2 = None, data, 1.0
+        if triples is not None:  # before the relevances are fitted, which would else grow to explain single interactions
+            plain = first_prior(replace(data, even=None), scaled(guess), _PLAIN_NOISES, _PLAIN_STRENGTHS)
+            terms, rest, s2 = self._screened(triples, data, self._posterior(data.odd, plain, None), plain)
         if n >= _FEW * d:
-            prior = improved(data.first(_fit_pairs(n)), prior, _STEPS)
-        fit = self._posterior(data.odd, prior, None)
-        if self.triples is not None and n >= _TRIPLES * d:
-            for _ in range(_ROUNDS):
-                terms = self.triples.search(fit.alpha, fit.factor, fit.s2, fit.terms)
-                if terms is None:
-                    break
-                fit = self._posterior(data.odd, prior, terms)
-                # what the terms explain is no longer evidence for relevances
-                rest = Data(points=self.points, odd=data.odd - terms.explained(fit.alpha), even=None)
-                prior = improved(rest.first(_fit_pairs(n)), prior, _AGAIN)
-                terms = replace(terms, variance=terms.variance * (fit.s2 / prior.scale))
-                fit = self._posterior(data.odd, prior, terms)
+            prior = improved(rest.first(_fit_pairs(n)), prior, _STEPS)
+        if terms is not None:
+            terms = replace(terms, variance=terms.variance * (s2 / prior.scale))
+        fit = self._posterior(data.odd, prior, terms)
+        for _ in range(_ROUNDS if triples is not None else 0):
+            assert triples is not None
+            terms, rest, s2 = self._screened(triples, replace(data, even=None), fit, prior)
+            if terms is None:
+                break
+            prior = improved(rest.first(_fit_pairs(n)), prior, _AGAIN)
+            fit = self._posterior(data.odd, prior, replace(terms, variance=terms.variance * (s2 / prior.scale)))
         phi, variance = fit.values(self.points)
         phi = phi + (2.0 * data.odd[-1] - phi.sum()) / d
         return phi * scale, np.sqrt(variance * prior.spread * (1.0 + _WIDEN * d / n)) * scale
+
+    def _screened(self, triples: Triples, data: Data, fit: _Posterior, prior: Prior) -> tuple[Terms | None, Data, float]:
+        """Terms that newly stand out, if any, the data without what these explain, and the scale of the process beside them."""
+        terms = triples.search(fit.alpha, fit.factor, fit.s2, fit.terms)
+        if terms is None:
+            return None, data, 1.0
+        fit = self._posterior(data.odd, prior, terms)
+        return terms, replace(data, odd=data.odd - terms.explained(fit.alpha)), fit.s2
 
     def _posterior(self, y: Floats, prior: Prior, terms: Terms | None) -> _Posterior:
         noise = prior.noise

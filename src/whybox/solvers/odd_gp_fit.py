@@ -89,11 +89,11 @@ def factorised(k: Floats, level: float, noise: float) -> Floats | None:
     return None if failed else np.asarray(factor)
 
 
-def first_prior(data: Data, relevance: Floats, noises: tuple[float, ...] = _NOISES) -> Prior:
+def first_prior(data: Data, relevance: Floats, noises: tuple[float, ...] = _NOISES, strengths: tuple[float, ...] = _STRENGTHS) -> Prior:
     """The strength and noise under which the first pairs are most likely, for relevances (d,) whose largest is 1."""
     seen = data.first(_GRID_PAIRS)
-    best, found = -np.inf, Prior(q=_STRENGTHS[1] * relevance, noise=_NOISES[-1])
-    for strength in _STRENGTHS:
+    best, found = -np.inf, Prior(q=strengths[-1] * relevance, noise=noises[-1])
+    for strength in strengths:
         odd, even = covariances(seen.points, strength * relevance)
         level = float(odd[0, 0])
         even += _CONSTANT * level
