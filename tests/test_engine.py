@@ -1,11 +1,11 @@
 """The engine: what is sent, how often, in what portions, and what survives a fault."""
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -333,7 +333,7 @@ def test_kill_9_costs_at_most_one_batch(tmp_path):
     )
     log = tmp_path / "log"
     count = tmp_path / "log.count"
-    command = [sys.executable, "-c", script, os.path.dirname(__file__), str(log)]
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(log)]
     process = subprocess.Popen(command)
     while not count.exists() or len(count.read_bytes().splitlines()) < 8:
         assert process.poll() is None, "the job ended before it could be killed"

@@ -16,7 +16,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-FOR_DEVELOPERS = {"all", "bench", "dev", "docs", "test"}
+FOR_DEVELOPERS = {"serve", "all", "bench", "dev", "docs", "test"}
 
 
 def pins(text: str) -> dict[str, Version]:
