@@ -37,3 +37,13 @@ html_theme = "alabaster"
 html_title = f"whybox {release}"
 html_theme_options = {"description": _project["description"], "page_width": "1080px", "fixed_sidebar": True}
 html_copy_source = False
+
+
+def _without_the_types_own_docstring(_app, what, _name, obj, _options, lines):
+    """A constant without a docstring would show that of dict or tuple."""
+    if what == "data" and obj.__doc__ == type(obj).__doc__:
+        lines.clear()
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _without_the_types_own_docstring)
