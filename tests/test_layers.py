@@ -178,6 +178,11 @@ def test_every_exception_is_used():
     assert set(PREDICTS) <= set(touching)
 
 
+def test_architecture_page_draws_these_layers():
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert " <- ".join(", ".join(rooms) for rooms in LAYERS) in " ".join(page.split())
+
+
 # A clean tree, and for each rule the ways to break it. Each saboteur must be reported by its rule and by no other.
 CLEAN = {
     "__init__.py": "from whybox.explainers import kernel\n",
