@@ -12,6 +12,7 @@ import pytest
 
 from whybox.engine import Engine, NoisyModelWarning
 from whybox.errors import BudgetError, CheckpointError, OptionError, OutputOrderError, OutputShapeError, OutputValueError
+from whybox.explainers import ExactSHAP, PermutationSHAP
 from whybox.spaces import Marginal
 from whybox.typing import Ask, Model
 
@@ -255,11 +256,54 @@ def test_budget_stops_before_it_is_exceeded():
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_size": 0}, {"batch_size": 2.5}, {"dedupe": "yes"}, {"on_nan": "drop"}, {"max_queries": -1}, {"retries": -1}]
+    "options",
+    [
+        {"batch_size": 0},
+        {"batch_size": 2.5},
+        {"dedupe": "yes"},
+        {"on_nan": "drop"},
+        {"max_queries": -1},
+        {"retries": -1},
+        {"retries": 1.5},
+        {"retries": "3"},
+        {"retries": True},
+        {"retry_wait": None},
+        {"retry_wait": -1.0},
+        {"retry_on": "ConnectionError"},
+        {"retry_on": (ValueError("an instance"),)},
+        {"controls": None},
+    ],
 )
 def test_options_that_do_not_exist_are_refused(options):
     with pytest.raises(OptionError):
         Engine(**options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"retries": 0}, {"retries": np.int64(2)}, {"retry_wait": np.float32(0.1)}, {"retry_on": ValueError}, {"retry_on": ()}]
+)
+def test_options_of_any_fitting_type_are_taken(options):
+    Engine(**options)
+
+
+@pytest.mark.parametrize("engine", [None, {}, Engine])
+def test_what_is_no_engine_is_refused_by_name(engine):
+    with pytest.raises(OptionError, match="engine: expected"):
+        ExactSHAP(honest, B, engine=engine).explain(X)
+
+
+def test_checkpoints_take_numpy_options_and_name_what_is_no_file(tmp_path):
+    explainer = PermutationSHAP(honest, B)
+    options = {"tol": np.float32(0.5), "budget": np.int64(64), "seed": np.int32(1)}
+    first = explainer.explain(X, checkpoint=tmp_path / "log", **options)
+    again = explainer.explain(X, checkpoint=tmp_path / "log", **options)
+    assert np.array_equal(first.values, again.values)
+    assert again.n_queries == 0
+    for path in (tmp_path, tmp_path / "no" / "folder"):
+        with pytest.raises(CheckpointError, match="cannot be opened"):
+            explainer.explain(X, checkpoint=path)
+    with pytest.raises(OptionError, match="checkpoint"):
+        explainer.explain(X, checkpoint=3)
 
 
 class Counting:

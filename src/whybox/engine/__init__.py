@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from whybox.engine._batch import is_count
 from whybox.engine._checkpoint import Checkpoint
 from whybox.engine._controls import NoisyModelWarning
@@ -66,8 +68,16 @@ class Engine:
             value = getattr(self, name)
             if value is not None and not is_count(value):
                 raise OptionError(f"{name}: expected a positive integer or None, got {value!r}")
-        if self.retries < 0 or self.retry_wait < 0:
-            raise OptionError(f"retries and retry_wait: expected at least 0, got {self.retries!r} and {self.retry_wait!r}")
+        if not is_count(self.retries) and (self.retries != 0 or isinstance(self.retries, (bool, float))):
+            raise OptionError(f"retries: expected a whole number of at least 0, got {self.retries!r}")
+        wait: Any = self.retry_wait
+        if isinstance(wait, bool) or not isinstance(wait, (int, float, np.number)) or not 0 <= wait < np.inf:
+            raise OptionError(f"retry_wait: expected seconds, at least 0, got {wait!r}")
+        kinds: Any = self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
+        if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+            raise OptionError(f"retry_on: expected a tuple of exception classes, got {self.retry_on!r}")
+        if not isinstance(self.controls, (bool, np.bool_)):
+            raise OptionError(f"controls: expected True or False, got {self.controls!r}")
 
     def start(
         self,

@@ -15,12 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from whybox.errors import CheckpointError
+from whybox.errors import CheckpointError, OptionError
 from whybox.typing import Floats, Ints
 
 _MAGIC = b"whybox checkpoint 1\n"
 _HEAD = struct.Struct("<II")  # length, crc32 of the payload
 _BATCH = struct.Struct("<QQII")  # unit, rows, outputs, axes of the model's answer
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else repr(value)
 
 
 class Checkpoint:
@@ -32,15 +36,23 @@ class Checkpoint:
         about: readable facts of the job, for messages.
 
     Raises:
-        CheckpointError: the file is not a checkpoint, or belongs to another job.
+        CheckpointError: the file is not a checkpoint, belongs to another job, or cannot be opened.
+        OptionError: path is no path.
     """
 
     def __init__(self, path: str | os.PathLike[str], job: str, about: dict[str, Any]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise OptionError(f"checkpoint: expected the path of a file, got {path!r}")
         self.path = Path(path)
         self._index: dict[int, list[tuple[int, int]]] = {}
         self._units: dict[int, str] = {}
-        existing = self.path.exists() and self.path.stat().st_size > 0
-        self._file = self.path.open("r+b" if existing else "w+b", buffering=0)  # closed by __exit__
+        try:
+            existing = self.path.exists() and self.path.stat().st_size > 0
+            self._file = self.path.open("r+b" if existing else "w+b", buffering=0)  # closed by __exit__
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path}: cannot be opened ({error.strerror}); pass the path of a file in a folder that exists"
+            ) from error
         try:
             self._open(existing, job, about)
         except BaseException:
@@ -50,7 +62,7 @@ class Checkpoint:
     def _open(self, existing: bool, job: str, about: dict[str, Any]) -> None:
         if not existing:
             self._file.write(_MAGIC)
-            self._append(b"J" + json.dumps({"job": job, **about}).encode())
+            self._append(b"J" + json.dumps({"job": job, **about}, default=_plain).encode())
             return
         if self._file.read(len(_MAGIC)) != _MAGIC:
             raise CheckpointError(f"{self.path}: not a whybox checkpoint of version 1; pass another path")

@@ -85,6 +85,8 @@ class Job:
     def __init__(self, request: Request) -> None:
         generator(request.seed)
         who = request.explainer
+        if not isinstance(who.engine, Engine):
+            raise OptionError(f"engine: expected a whybox.Engine, such as Engine(max_batch=100), got {who.engine!r}")
         self.request = request
         self.model: Model = as_model(who.model, output=who.output)  # type: ignore[arg-type]  # as_model checks the name
         self.bound: Bound = resolve_space(who.space, who.background).bind(request.x, self.model)
@@ -200,7 +202,7 @@ def resolve_space(space: Space | None, background: Any) -> Space:
     if space is not None and background is not None:
         raise OptionError("pass either background= or space=, not both; space=whybox.spaces.Marginal(background) is what background= means")
     if space is not None:
-        if not isinstance(space, Space):
+        if isinstance(space, type) or not isinstance(space, Space):
             raise OptionError(f"space: expected an object with bind(x, model), such as whybox.spaces.Marginal(background), got {space!r}")
         return space
     if background is None:
