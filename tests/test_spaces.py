@@ -147,6 +147,32 @@ def test_rows_are_the_models_own(kind):
     assert (repr(listed(x)), repr(listed(background))) == before
 
 
+COLUMNS = [
+    pd.MultiIndex.from_tuples([(1, "a"), (1, "b"), (2, "a")], names=["u", "v"]),
+    pd.Index([("a", 1), ("b", 1), ("c", 2)], tupleize_cols=False),
+    pd.Index([3, 1, 2], name="k"),
+    pd.RangeIndex(3),
+    pd.period_range("2020", periods=3, freq="D"),
+    pd.Index(["a", 1, None], dtype=object),
+]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("columns", COLUMNS, ids=lambda columns: type(columns).__name__)
+def test_column_names_of_any_kind_reach_the_model(columns, plain):
+    x = pd.DataFrame(RNG.normal(size=(2, 3)), columns=columns)
+    if not plain:
+        x[columns[0]] = x[columns[0]].astype("Float64")
+    ask = Ask(np.arange(2), RNG.random((3, 3)) < 0.5)
+    bound = Marginal(x).bind(x, MODEL)
+    for _ in range(2):
+        for rows in (bound.compose(ask, 0, 12), bound.take(ask, np.arange(4)), bound.plain(0, 2)):
+            assert type(rows.columns) is type(columns)
+            pd.testing.assert_index_equal(rows.columns, columns, exact=True)
+            rows.columns.names = ["renamed"] * columns.nlevels  # by the model
+    assert "renamed" not in columns.names
+
+
 def test_frames_keep_columns_dtypes_and_categories():
     x, background, ask = small_game(1, "DataFrame")
     bound = Marginal(background).bind(x.set_index(pd.Index(["p", "q", "r"])), MODEL)
@@ -280,6 +306,18 @@ def test_groups_by_name_are_groups_by_position():
     ask = Ask(np.arange(2), RNG.random((5, 3)) < 0.5)
     by = [Groups(Marginal(background), {"g": group}).bind(x, MODEL).compose(ask, 0, 30) for group in (["b", "d"], [1, 3])]
     pd.testing.assert_frame_equal(*by)
+
+
+@pytest.mark.parametrize("groups", [["a"], {"a": "bc"}, {"a": 1}, None])
+def test_groups_that_are_no_lists_of_features_are_refused(groups):
+    with pytest.raises(OptionError, match="lists of features"):
+        Groups(Marginal(pd.DataFrame(np.zeros((2, 3)), columns=list("abc"))), groups)
+
+
+@pytest.mark.parametrize("space", [{"a": [0]}, np.zeros((2, 3)), Marginal])
+def test_groups_of_no_space_are_refused(space):
+    with pytest.raises(OptionError, match="expected a space first"):
+        Groups(space, {"a": [0]})
 
 
 def test_groups_that_make_no_sense_are_refused():

@@ -176,7 +176,6 @@ class FrameColumns:
     background: Any
 
     def __post_init__(self) -> None:
-        names = list(self.x.columns)
         kinds: dict[Any, list[int]] = {}
         for j, dtype in enumerate(self.x.dtypes):
             plain = isinstance(dtype, np.dtype) and dtype.kind in "biufMm"
@@ -189,7 +188,6 @@ class FrameColumns:
             else:
                 blocks.append((np.array(where), None, concat_rows([part, back]).iloc[:, 0].array))
         object.__setattr__(self, "_blocks", blocks)
-        object.__setattr__(self, "_names", names)
 
     @property
     def n(self) -> int:
@@ -241,7 +239,7 @@ class FrameColumns:
     def _assemble(self, parts: list[Any], rows: int) -> Rows:
         import pandas as pd
 
-        names = self._names  # type: ignore[attr-defined]
+        names = self.x.columns.view()  # no list, of which tuples would come back as another kind of index; the model may rename it
         blocks = self._blocks  # type: ignore[attr-defined]
         if len(blocks) == 1 and blocks[0][1] is not None:
             return pd.DataFrame(parts[0], columns=names, copy=False)
@@ -250,7 +248,7 @@ class FrameColumns:
             for i, j in enumerate(where.tolist()):
                 columns[j] = part[:, i] if array is not None else part
         frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(rows), copy=False)
-        frame.columns = pd.Index(names)
+        frame.columns = names
         return frame
 
     def explained(self, start: int, stop: int) -> Rows:
@@ -265,7 +263,7 @@ class FrameColumns:
 
     def digest(self) -> str:
         """See :class:`Columns`."""
-        state = hashlib.sha256(repr((self._names, [str(t) for t in self.x.dtypes])).encode())  # type: ignore[attr-defined]
+        state = hashlib.sha256(repr((list(self.x.columns), [str(t) for t in self.x.dtypes])).encode())
         for frame in (self.x, self.background):
             state.update(row_digests(frame).tobytes())
         return state.hexdigest()

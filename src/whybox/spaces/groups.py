@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox.errors import InputError, SchemaError
+from whybox.errors import InputError, OptionError, SchemaError
 from whybox.typing import Ask, Bools, Bound, Floats, Ints, Model, Rows, Space
 
 
@@ -22,6 +22,7 @@ class Groups:
         groups: name to features, each by name or position. Features in no group stay on their own, under their own names.
 
     Raises:
+        OptionError: no space, or no lists of features.
         InputError: no group, an empty group, or a feature in two groups (on binding: an unknown feature).
 
     Example:
@@ -34,6 +35,11 @@ class Groups:
     groups: Mapping[str, Sequence[int | str]]
 
     def __post_init__(self) -> None:
+        space, given = self.space, self.groups
+        if isinstance(space, type) or not isinstance(space, Space):
+            raise OptionError(f"Groups: expected a space first, such as whybox.spaces.Marginal(background), got a {type(space).__name__}")
+        if not isinstance(given, Mapping) or any(isinstance(group, str) or not isinstance(group, Collection) for group in given.values()):
+            raise OptionError(f'groups: expected names with lists of features, such as {{"colour": ["red", "blue"]}}, got {given!r}')
         if not self.groups:
             raise InputError("groups: expected at least one group, got none")
         members = [feature for group in self.groups.values() for feature in group]
@@ -53,14 +59,14 @@ class Groups:
         for g, (name, group) in enumerate(self.groups.items()):
             for feature in group:
                 at = names.index(feature) if isinstance(feature, str) and feature in names else feature
-                if isinstance(at, str) or not 0 <= at < d:
+                if isinstance(at, bool) or not isinstance(at, (int, np.integer)) or not 0 <= at < d:
                     raise SchemaError(f"groups: {feature!r} of group {name!r} is no feature; there are {d}: {list(names)[:10]}")
                 if member[at] >= 0:
                     raise InputError(f"groups: feature {names[at]!r} stands in more than one group; groups may not overlap")
                 member[at] = g
         single = np.flatnonzero(member < 0)
         member[single] = len(self.groups) + np.arange(len(single))
-        return GroupsBound(inner, member, (*self.groups, *(names[j] for j in single)))
+        return GroupsBound(inner, member, (*map(str, self.groups), *(names[j] for j in single)))
 
 
 @dataclass(frozen=True)
