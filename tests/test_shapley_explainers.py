@@ -91,6 +91,7 @@ def test_a_fitted_surrogate_lowers_the_error(cancer):
     fitted = plain.fit(everything, budget=20_000)
     assert plain.surrogate is None
     assert fitted.surrogate.n_queries >= 20_000
+    assert len(repr(fitted.surrogate)) < 120
     assert fitted.surrogate.trusted
     without, with_ = (np.mean([relative_error(e.explain(x, budget=60, seed=s).values, truth) for s in range(3)]) for e in (plain, fitted))
     assert with_ < 0.8 * without

@@ -23,7 +23,7 @@ _REFERENCE = 100
 _GUIDED = 20  # coalitions a feature from which the prior alone is as good as the surrogate's own answers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FittedSurrogate:
     """What an explainer has learnt about its model. Made by ``KernelSHAP.fit``.
 
@@ -40,6 +40,10 @@ class FittedSurrogate:
     r2: tuple[float, ...]
     n_queries: int
     seed: int
+
+    def __repr__(self) -> str:
+        r2 = ", ".join(f"{value:.3f}" for value in self.r2)
+        return f"<FittedSurrogate: R2 {r2}, {'used' if self.trusted else 'not used'}, {self.n_queries:,} model queries>"
 
     @property
     def trusted(self) -> bool:
