@@ -171,12 +171,12 @@ class Run:
                 outputs = outputs if outputs.shape[1] == values.shape[1] else np.empty((n, values.shape[1]))
                 outputs[at], answered[at] = values, True
                 self._counts["n_resumed"] += len(at)
-        position = 0
+        position, resumed = 0, bool(answered.any())
         while position < n:
             if answered[position]:
                 position += 1
                 continue
-            gap = np.flatnonzero(answered[position:])
+            gap = np.flatnonzero(answered[position:]) if resumed else ()
             stop = position + int(gap[0]) if len(gap) else n
             size = self._sizer.next(
                 position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0
