@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _UNIT_BYTES = 6 << 20  # outputs held at once
 _PILOT_ROWS = 1 << 15
+_NO_GAP: Ints = np.empty(0, dtype=np.int64)
 _WORTH = 0.25  # share of duplicates from which keys and sorting repay themselves
 
 
@@ -176,7 +177,7 @@ class Run:
             if answered[position]:
                 position += 1
                 continue
-            gap = np.flatnonzero(answered[position:]) if resumed else ()
+            gap = np.flatnonzero(answered[position:]) if resumed else _NO_GAP
             stop = position + int(gap[0]) if len(gap) else n
             size = self._sizer.next(
                 position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0

@@ -60,14 +60,14 @@ def clip_to_all(d: int, coalitions: int) -> int:
     return min(coalitions, 2**d - 2) if d < 60 else coalitions
 
 
-def resolve_budget(budget: int | Budget | None, tol: float | None, d: int, draws: int) -> int:
-    """Coalitions a row: the default is ``2 d + 512`` (with ``tol``: up to ``2 d + 16384``), or all of them if these are fewer.
+def resolve_budget(budget: int | Budget | None, tol: float | None, d: int, draws: int, most: int = TOLERANCE_EXTRA) -> int:
+    """Coalitions a row: the default is ``2 d + 512`` (with ``tol``: up to ``2 d + most``), or all of them if these are fewer.
 
     Raises:
         OptionError: the budget is no positive whole number and no :class:`Budget`.
     """
     if budget is None:
-        return clip_to_all(d, 2 * d + (DEFAULT_EXTRA if tol is None else TOLERANCE_EXTRA))
+        return clip_to_all(d, 2 * d + (DEFAULT_EXTRA if tol is None else most))
     if isinstance(budget, Budget):
         return budget.resolve(d, draws)
     return clip_to_all(d, count("budget", budget))

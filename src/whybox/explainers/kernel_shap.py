@@ -150,7 +150,8 @@ class KernelSHAP:
             budget: coalitions a row, or :class:`whybox.Budget` in model rows. Default ``2 d + 512``, or all ``2**d - 2`` if these are
                 fewer.
             tol: go on, doubling the coalitions, until every standard error of a row is at most this, in units of the output; ``budget``
-                is then the most coalitions (default ``2 d + 16384``).
+                is then the most coalitions (default ``2 d + 2400``, as far as the odd Gaussian process goes; with more than 256
+                features ``2 d + 16384``). Beyond 3,000 coalitions "auto" takes least squares, which needs many more to be as close.
             progress: show a progress bar.
             checkpoint: path of a log of answered batches, from which an interrupted call goes on.
 
@@ -185,7 +186,7 @@ class KernelSHAP:
         return explain_shapley(
             request,
             lambda d, m: self._plan(d, m, seed),
-            budget=lambda d, draws: resolve_budget(budget, tol, d, draws),
+            budget=lambda d, draws: resolve_budget(budget, tol, d, draws, 2400 if d <= 256 else 16384),
             tol=tol,
             link=self.link,
             guided=None if fitted is None else fitted.solver,
