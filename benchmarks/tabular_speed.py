@@ -121,9 +121,9 @@ def _captum(library: str, model: Any, background: np.ndarray, x: np.ndarray, bat
 
 def best_batch(model: Any, background: np.ndarray, x: np.ndarray) -> tuple[int, float]:
     """The batch with the fewest CPU seconds a row, and those seconds."""
-    pool = np.where(
-        np.random.default_rng(1).random((1 << 14, D)) < 0.5, x[np.arange(1 << 14) % len(x)], background[np.arange(1 << 14) % BACKGROUND]
-    )
+    # rows in the order of the job: branch prediction makes trees twice as fast on them as on shuffled rows
+    codes = np.random.default_rng(1).random(((1 << 14) // BACKGROUND, D)) < 0.5
+    pool = np.where(codes[:, None, :], x[0], background).reshape(-1, D)
     best = (1, np.inf)
     for size in (256, 512, 1024, 2048, 4096, 8192, 16384):
         for _ in range(2):
