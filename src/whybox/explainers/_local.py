@@ -51,7 +51,9 @@ def explain_local(job: Job, bound: NeighborhoodBound, plan: LocalPlan) -> LocalF
     the same answer alone as among others.
     """
     u, d, t = len(job.rows), bound.d, job.full.shape[1] if job.chosen is None else 1
-    result = LocalFit(np.zeros((u, d, t)), np.zeros((u, d, t)), np.zeros((u, t)), np.zeros((u, t)), np.zeros((u, t), dtype=bool))
+    result = LocalFit(
+        np.zeros((u, d, t)), np.zeros((u, d, t)), np.zeros((u, t)), np.zeros((u, t)), np.zeros((u, t), dtype=bool), np.zeros(u)
+    )
     open_rows = np.arange(u)
     codes = np.empty((0, d))
     asked = np.empty((1, 0, job.full.shape[1]))
@@ -144,5 +146,5 @@ def _blocks(rows: Ints, row_bytes: int) -> list[Ints]:
 
 
 def _put(result: LocalFit, where: Ints, part: LocalFit) -> None:
-    for name in ("values", "std_error", "score", "intercept", "controlled"):
+    for name in ("values", "std_error", "score", "intercept", "controlled", "weight"):
         getattr(result, name)[where] = getattr(part, name)

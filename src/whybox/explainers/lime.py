@@ -18,7 +18,7 @@ from whybox.explanations import Attribution
 from whybox.samplers.neighborhood import Design
 from whybox.solvers.linear import Selection
 from whybox.spaces.neighborhood import Neighborhood, NeighborhoodBound
-from whybox.typing import Space, Target
+from whybox.typing import Floats, Space, Target
 
 NEIGHBORHOODS: dict[str, dict[str, Any]] = {
     "bins": {},
@@ -148,7 +148,7 @@ class LIME:
             OptionError: an argument has a value that does not exist.
 
         Warns:
-            LowFidelityWarning: R2 is below ``min_score`` for some rows.
+            LowFidelityWarning: R2 is below ``min_score`` for some rows, or hardly any sample has weight.
             ToleranceWarning: the budget did not suffice for ``tol``.
         """
         samples = count("budget", budget if budget is not None else DEFAULT_SAMPLES if tol is None else MOST_SAMPLES, 2)
@@ -171,16 +171,24 @@ class LIME:
             )
             rows = job.bound.row_features()
             local = found.intercept + np.einsum("nd...,nd->n...", found.values, rows)
-            self._warn(found, tol, samples)
+            self._warn(found, fit.weight, tol, samples)
             return replace(found, conditions=job.bound.conditions(), local_pred=local)
 
-    def _warn(self, found: Attribution, tol: float | None, samples: int) -> None:
+    def _warn(self, found: Attribution, weight: Floats, tol: float | None, samples: int) -> None:
         assert found.score is not None
         assert found.std_error is not None
         reached = float(np.max(found.std_error, initial=0.0))
         if tol is not None and reached > tol:
             text = f"LIME: tol={tol:g} was not reached with {samples} samples, the largest standard error is {reached:.3g}; raise budget="
             warnings.warn(text, ToleranceWarning, stacklevel=3)
+        light = weight < min(found.values.shape[1], self.num_features or found.values.shape[1])
+        if light.any() and self.min_score is not None:
+            text = (
+                f"LIME: the {samples:,} samples weigh less than one sample a feature for {int(light.sum())} of {len(light)} rows "
+                f"(the least: {weight.min():.2g} in all), so that the penalty decides them there, and neither R2 nor standard errors "
+                'show it; raise kernel_width= or budget=, or draw where the weight is with neighborhood="glime"'
+            )
+            warnings.warn(text, LowFidelityWarning, stacklevel=3)
         score = found.score.reshape(len(found.score), -1).min(axis=1)
         low = np.flatnonzero(score < (-np.inf if self.min_score is None else self.min_score))
         if len(low):

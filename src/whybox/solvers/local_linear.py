@@ -42,6 +42,7 @@ class LocalFit:
         score: (n, t) weighted R2 on the model's outputs.
         intercept: (n, t).
         controlled: (n, t) whether the surrogate was of use.
+        weight: (n,) sum of the samples' weights, the row's own left out.
     """
 
     values: Floats
@@ -49,6 +50,7 @@ class LocalFit:
     score: Floats
     intercept: Floats
     controlled: Bools
+    weight: Floats
 
 
 def fit_local(
@@ -75,6 +77,7 @@ def fit_local(
         The models.
     """
     n, t = len(z), y.shape[2]
+    weight = np.add.reduce(w, axis=1)
     # In C order whatever came, because products of other strides may differ in their last bits.
     z = np.ascontiguousarray(np.concatenate([row[:, None].astype(z.dtype), z], axis=1))
     w = np.ascontiguousarray(np.concatenate([np.ones((n, 1)), w], axis=1))
@@ -105,7 +108,7 @@ def fit_local(
     if known is not None:
         values, error = _shrunk(values, error, known, found.zz, inverse, better)
     intercept = found.y - np.add.reduce(found.z[:, :, None] * values, axis=1)
-    return LocalFit(values, error, r2(plain, values), intercept, better)
+    return LocalFit(values, error, r2(plain, values), intercept, better, weight)
 
 
 def _shrunk(values: Floats, error: Floats, known: Known, zz: Floats, inverse: Floats, better: Bools) -> tuple[Floats, Floats]:
