@@ -301,7 +301,33 @@ def test_low_fidelity_is_said(small):
         LIME(lambda rows: np.sin(20 * rows[:, 0]), background, min_score=None).explain(x, target=None, budget=300)
 
 
+@pytest.mark.parametrize("options", [{"kernel_width": 1e-3}, {"kernel_width": 1e-3, "neighborhood": "gaussian"}])
+def test_samples_without_weight_are_said(small, options):
+    _, background, x = small
+    with pytest.warns(LowFidelityWarning, match="6 of 6 rows .*the penalty decides"):
+        e = LIME(lambda rows: rows[:, 0], background, **options).explain(x, target=None, budget=300)
+    assert np.abs(e.values).max() < 1e-6  # although the slope is 1, and with an R2 of 1
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        LIME(lambda rows: rows[:, 0], background, neighborhood="glime", kernel_width=0.1).explain(x, target=None, budget=300)
+    assert not any("penalty" in str(warning.message) for warning in found)
+
+
 # tables
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "Float32", "Float64"])
+@pytest.mark.parametrize("neighborhood", ["bins", "gaussian", "glime"])
+def test_the_model_gets_floats_of_its_own_dtype(dtype, neighborhood):
+    background = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["a", "b"]).astype(dtype)
+    seen = set()
+
+    def model(rows):
+        seen.update(map(str, rows.dtypes))
+        return rows["a"].to_numpy(float)
+
+    LIME(model, background, neighborhood=neighborhood).explain(background[:1], budget=100)
+    assert seen == {dtype}
 
 
 @pytest.fixture(scope="module")

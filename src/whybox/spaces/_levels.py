@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from whybox._cells import cell_texts
 from whybox.errors import InputError, OptionError, SchemaError
+from whybox.spaces._columns import cell_codes
 from whybox.typing import Bools, Floats, Ints
 
 Discretize = str | int
@@ -84,6 +85,9 @@ def as_numbers(values: Any, name: str) -> tuple[Floats, Bools]:
     missing = np.asarray(pd.isna(values), dtype=bool)
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in {"datetime", "date"}:
         values = pd.to_datetime(pd.Series(values)).array
+    if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind in "mM":
+        convert: Any = pd.to_datetime if values.dtype.kind == "M" else pd.to_timedelta
+        values = convert(pd.Series(values.astype(object))).array
     if types.is_datetime64_any_dtype(values.dtype) or values.dtype.kind == "m":
         numbers = np.asarray(values.astype("int64") if isinstance(values, np.ndarray) else values.asi8, dtype=np.float64)
     else:
@@ -142,8 +146,11 @@ def category_column(both: Any, n: int, name: str) -> Column:
         missing = np.array([pd.api.types.is_scalar(v) and bool(pd.isna(v)) for v in both])
         both = cell_texts(both)
         both[missing] = None
-    levels = np.asarray(pd.factorize(both, use_na_sentinel=False)[0], dtype=np.int64)
-    return _coded(levels, n, name, both)
+    try:
+        levels = pd.factorize(both, use_na_sentinel=False)[0]
+    except (TypeError, NotImplementedError):  # what has no hash
+        levels = cell_codes(both)
+    return _coded(np.asarray(levels, dtype=np.int64), n, name, both)
 
 
 def _coded(levels: Ints, n: int, name: str, both: Any, texts: tuple[str, ...] | None = None) -> Column:

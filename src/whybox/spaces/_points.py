@@ -209,10 +209,8 @@ class Points:
         for j, dtype in enumerate(background.dtypes):
             if j in at:
                 column = values[:, at[j]]
-                keeps = isinstance(dtype, np.dtype) and dtype.kind == "f"
-                made[j] = (
-                    column.astype(dtype) if keeps else pd.array(column, dtype="Float64" if not isinstance(dtype, np.dtype) else "float64")
-                )
+                wider: Any = "float64" if isinstance(dtype, np.dtype) else "Float64"  # of whole numbers
+                made[j] = pd.array(column, dtype=dtype if pd.api.types.is_float_dtype(dtype) else wider)
             else:
                 assert picked is not None
                 made[j] = background.iloc[:, j].array.take(picked[:, j])
