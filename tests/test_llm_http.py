@@ -366,10 +366,16 @@ def test_killed_run_repeats_at_most_what_was_in_flight(tmp_path):
     print(f"killed after {before} of 500 answers; {cached} from the cache, {twice} sent twice")  # noqa: T201  # shown with -s
 
 
+LISTENS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def test_ctrl_c_ends_the_run_and_keeps_what_arrived(tmp_path):
     with running("--say", "yes", "--latency", "0.02") as server:
         victim = subprocess.Popen(
-            [sys.executable, "-c", EDITS, server.base_url, str(tmp_path / "r.sqlite")], stderr=subprocess.PIPE, text=True
+            # a parent that runs in the background may have left SIGINT ignored, which children inherit
+            [sys.executable, "-c", LISTENS + EDITS, server.base_url, str(tmp_path / "r.sqlite")],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         while server.stats()["answered"] < 50:
             time.sleep(0.01)
