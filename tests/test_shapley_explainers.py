@@ -192,10 +192,31 @@ def test_targets(cancer):
             explainer.explain(x, target=wrong)
 
 
+@pytest.mark.parametrize(("classes", "wrong", "right"), [((1, 2, 3), 1, "1"), ((-1, 1), -1, "-1"), ((3, 1, 0), 0, "0")])
+def test_a_position_that_reads_as_another_class_is_refused(rows, classes, wrong, right):
+    x, background = rows
+    names = tuple(map(str, classes))
+    model = wb.as_model(lambda r: np.stack([r[:, j] for j in range(len(names))], axis=1), output_names=names)
+    explainer = wb.ExactSHAP(model, background)
+    with pytest.raises(OptionError, match="pass the name you mean"):
+        explainer.explain(x, target=wrong)
+    assert set(explainer.explain(x, target=right).target_index) == {names.index(right)}
+    assert explainer.explain(x, target=len(names) - 1 if len(names) == 2 else right).values.ndim == 2
+
+
+@pytest.mark.parametrize("explainer", [wb.KernelSHAP, wb.PermutationSHAP, wb.ExactSHAP, wb.Occlusion])
+def test_a_neighbourhood_is_no_game(rows, explainer):
+    x, background = rows
+    with pytest.raises(OptionError, match="features can be left out"):
+        explainer(lambda r: r[:, 0], space=wb.spaces.Neighborhood(background)).explain(x)
+
+
 def test_logit_link_explains_log_odds(cancer):
     model, background, x, _ = cancer
     e = wb.KernelSHAP(model, background, link="logit").explain(x, target=1, budget=100)
     np.testing.assert_allclose(e.values.sum(axis=1) + e.base_values, model.decision_function(x), atol=1e-9)
+    np.testing.assert_allclose(e.predictions, model.decision_function(x), atol=1e-9)  # one unit for all of them
+    assert "need not add up" not in e[0].to_text()
     with pytest.raises(InputError, match="strictly between 0 and 1"):
         wb.KernelSHAP(lambda r: (r[:, 0] > 15).astype(float), background.to_numpy(), link="logit").explain(x.to_numpy(), budget=100)
 

@@ -16,6 +16,7 @@ from whybox.errors import InputError, OptionError, OutputShapeError
 from whybox.explanations import Attribution
 from whybox.models import as_model
 from whybox.spaces import Marginal
+from whybox.spaces.neighborhood import NeighborhoodBound
 from whybox.typing import Bound, Floats, Ints, Model, Space, Target
 
 
@@ -149,6 +150,7 @@ class Job:
         score: Floats | None = None,
         intercept: Floats | None = None,
         feature_names: tuple[str, ...] | None = None,
+        predictions: Floats | None = None,
     ) -> Attribution:
         """The explanation of all rows of x, repeated rows included.
 
@@ -160,6 +162,7 @@ class Job:
             score: (u, q) or None.
             intercept: (u, q) or None.
             feature_names: other names than the space's.
+            predictions: (u, q), in units of the values where these are others than the outputs'; None takes the outputs.
         """
         request = self.request
         squeeze = self.chosen is not None or self.run.one_axis
@@ -175,7 +178,7 @@ class Job:
         return Attribution(
             values=shaped(values),
             base_values=shaped(base_values),
-            predictions=shaped(self.select(self.full, everywhere)),
+            predictions=shaped(self.select(self.full, everywhere) if predictions is None else predictions),
             data=request.x,
             std_error=None if std_error is None else shaped(std_error),
             feature_names=feature_names if feature_names is not None else self.bound.feature_names(0),
@@ -240,6 +243,11 @@ def resolve_target(target: Target, full: Floats, model: Model) -> tuple[Any, Int
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         if not -k <= target < k:
             raise OptionError(f"target: the model has {k} outputs, got position {target}")
+        found, named = (model.output_names or ("",) * k)[target], str(int(target))
+        if named in (model.output_names or ()) and found != named:  # classes 1, 2, 3, or -1 and 1
+            raise OptionError(
+                f"target: position {target} is output {found!r}, and another output is named {named!r}; pass the name you mean"
+            )
         return int(target), np.full(n, int(target) % k, dtype=np.int64)
     raise OptionError(f'target: expected None, "predicted", an output\'s name or position, got {target!r}')
 
@@ -286,7 +294,10 @@ def one_width(bound: Bound, method: str) -> int:
 
     Raises:
         InputError: rows have different numbers of features.
+        OptionError: the space is no game: a neighbourhood has points, not coalitions.
     """
+    if isinstance(bound, NeighborhoodBound):
+        raise OptionError(f"{method}: needs a space whose features can be left out, such as Marginal(background); Neighborhood is LIME's")
     widths = {bound.n_features(i) for i in range(bound.n)} if not bound.shared_empty else {bound.n_features(0)}
     if len(widths) != 1:
         raise InputError(f"{method}: the rows have between {min(widths)} and {max(widths)} features; explain rows of one length at a time")

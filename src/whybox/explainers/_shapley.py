@@ -68,7 +68,7 @@ def explain_shapley(
         apply = link_function(link)
         u, k = job.full.shape
         q = k if job.chosen is None else 1
-        values, errors, base = np.empty((u, d, q)), np.empty((u, d, q)), np.empty((u, q))
+        values, errors, base, goal = np.empty((u, d, q)), np.empty((u, d, q)), np.empty((u, q)), np.empty((u, q))
         block = max(_BLOCK_BYTES // (8 * k * max(len(plans[-1].codes), 1)), 1)
         methods: dict[str, int] = {}
         guide = None if guided is None else guided(job)
@@ -77,7 +77,7 @@ def explain_shapley(
             at = np.arange(start, min(start + block, u))
             full = job.select(apply(job.full[at]), at)
             none = job.select(np.broadcast_to(empty, job.full.shape)[at] if len(empty) == 1 else empty[at], at)
-            base[at] = none
+            base[at], goal[at] = none, full
             values[at], errors[at] = _solve_block(job, at, plans, none, full, limit, apply, methods, guide)
         reached = float(errors.max(initial=0.0))
         if limit is not None and reached > limit:
@@ -88,7 +88,7 @@ def explain_shapley(
                 stacklevel=3,
             )
         names = ", ".join(sorted(methods))
-        return job.result(values=values, base_values=base, std_error=errors, estimator=names)
+        return job.result(values=values, base_values=base, std_error=errors, estimator=names, predictions=goal)
 
 
 def _rounds(d: int, most: int, tol: float | None) -> list[int]:

@@ -30,7 +30,7 @@ class ExactSHAP:
         background: (b, d) reference rows that replace missing features, or None if ``space`` is given.
         space: what may vary, instead of a background.
         output: which output of the model, see :func:`whybox.as_model`. Default "auto".
-        link: "identity" (default), or "logit" to explain probabilities in log-odds.
+        link: "identity" (default), or "logit" to explain probabilities in log-odds: values, base values and predictions.
         engine: how the model is called.
 
     Raises:

@@ -45,7 +45,7 @@ class KernelSHAP:
         output: which output of the model, see :func:`whybox.as_model`. Default "auto".
         estimator: "auto" (default), "odd GP" or "least squares".
         sampling: "auto" (default), "leverage", "kernel" or "chain", see :func:`whybox.samplers.coalitions`.
-        link: "identity" (default), or "logit" to explain probabilities in log-odds.
+        link: "identity" (default), or "logit" to explain probabilities in log-odds: values, base values and predictions.
         l1_reg: None (default) estimates every feature. A number of features, "aic" or "bic" selects features by the lasso, as shap does by
             default, and sets the others to 0; their standard errors are then NaN.
         engine: how the model is called.
