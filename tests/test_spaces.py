@@ -1,5 +1,6 @@
 """Spaces compose the rows that the definition says, give equal keys to equal rows only, and change no value and no dtype."""
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from whybox.errors import InputError, OptionError, OutputValueError, SchemaError, ShapeError
 from whybox.explainers import ExactSHAP
-from whybox.spaces import Baseline, Groups, Marginal, summarize
+from whybox.spaces import Baseline, Groups, Marginal, summaries, summarize
 from whybox.testing import shapley_values
 from whybox.typing import Ask, Bound, Model, Space
 
@@ -254,7 +255,7 @@ def test_integer_weights_are_repeated_rows():
 
 
 @pytest.mark.parametrize(
-    "weights", [[1.0, 1.0], [[1.0], [1.0], [1.0]], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, np.nan, 1.0], [1.0, np.inf, 1.0]]
+    "weights", [[1.0, 1.0], [[1.0], [1.0], [1.0]], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, np.nan, 1.0], [1.0, np.inf, 1.0], "abc"]
 )
 def test_weights_that_are_none_are_refused(weights):
     with pytest.raises(InputError, match="weights"):
@@ -306,6 +307,44 @@ def test_groups_by_name_are_groups_by_position():
     ask = Ask(np.arange(2), RNG.random((5, 3)) < 0.5)
     by = [Groups(Marginal(background), {"g": group}).bind(x, MODEL).compose(ask, 0, 30) for group in (["b", "d"], [1, 3])]
     pd.testing.assert_frame_equal(*by)
+
+
+def test_a_baseline_may_be_a_series():
+    x = pd.DataFrame({"n": [1, 2], "f": [0.5, 1.5], "s": ["a", "b"]})
+    for by in (Baseline(x.iloc[0]), Baseline(x.iloc[0][["s", "n", "f"]])):
+        rows = by.bind(x, MODEL).compose(Ask(np.array([1]), np.array([[False] * 3, [True] * 3])), 0, 2)
+        assert {tuple(row) for row in rows[["n", "f", "s"]].itertuples(index=False)} == {(1, 0.5, "a"), (2, 1.5, "b")}
+        assert sorted(map(str, rows.dtypes)) == sorted(map(str, x.dtypes))
+    with pytest.raises(SchemaError, match="other columns"):
+        Baseline(x[["n"]].mean()).bind(x, MODEL)
+
+
+def test_what_is_one_row_is_told_how_to_be_a_table():
+    x = pd.DataFrame({"n": [1, 2]})
+    with pytest.raises(ShapeError, match="iloc"):
+        Marginal(x).bind(x.iloc[0], MODEL)
+    with pytest.raises(InputError, match="list of dicts"):
+        Marginal(x).bind(x.to_dict("records"), MODEL)
+    with pytest.raises(InputError, match="no rows"):
+        Marginal([])
+
+
+def test_medoids_are_the_exact_ones():
+    levels = RNG.integers(0, 3, size=(40, 2))
+    numbers = RNG.normal(size=(40, 3))
+    apart = np.abs(numbers[:, None] - numbers[None]).sum(axis=2) + (levels[:, None] != levels[None]).sum(axis=2)
+    for members in (np.arange(40), np.arange(1, 40, 3), np.array([7]), np.array([2, 9])):
+        assert summaries._medoid(numbers, levels, members) == members[apart[np.ix_(members, members)].sum(axis=1).argmin()]
+
+
+def test_a_summary_of_many_rows_holds_no_table_of_pairs():
+    background = np.random.default_rng(0).normal(size=(30_000, 4))
+    tracemalloc.start()
+    space = summarize(background, 2)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 50 * background.nbytes
+    assert len(space.background) == 2
 
 
 @pytest.mark.parametrize("groups", [["a"], {"a": "bc"}, {"a": 1}, None])

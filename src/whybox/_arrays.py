@@ -25,6 +25,7 @@ __all__ = [
     "is_frame",
     "is_numpy",
     "is_out_of_memory",
+    "is_series",
     "is_sparse",
     "is_torch",
     "mix",
@@ -61,6 +62,12 @@ def is_frame(x: object) -> bool:
     """Whether x is a pandas DataFrame; pandas is not imported to find out."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(x, pandas.DataFrame)
+
+
+def is_series(x: object) -> bool:
+    """Whether x is a pandas Series; pandas is not imported to find out."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(x, pandas.Series)
 
 
 def is_sparse(x: object) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from whybox._arrays import is_array, is_frame, is_numpy, is_sparse, namespace, promote
+from whybox._arrays import is_array, is_frame, is_numpy, is_series, is_sparse, namespace, promote
 from whybox.errors import InputError, SchemaError, ShapeError
 from whybox.spaces._columns import ArrayColumns, Columns, FrameColumns, same_dtype
 from whybox.typing import Model, Rows
@@ -21,6 +21,12 @@ def as_rows(rows: Any, what: str) -> Rows:
     """
     if rows is None:
         raise InputError(f"{what}: expected a DataFrame or an array (rows, features), got None; pass for example training rows")
+    if is_series(rows):
+        raise ShapeError(f"{what}: expected 2 axes (rows, features), got a Series; for a single row pass X.iloc[[0]], not X.iloc[0]")
+    if isinstance(rows, (list, tuple)) and any(isinstance(row, dict) for row in rows):
+        raise InputError(f"{what}: expected a DataFrame or an array (rows, features), got a list of dicts; pass pandas.DataFrame({what})")
+    if isinstance(rows, (list, tuple)) and not len(rows):
+        raise InputError(f"{what}: has no rows; expected at least one")
     if is_sparse(rows):
         raise InputError(f"{what}: sparse matrices are not supported; pass {what}.toarray()")
     if not (is_frame(rows) or is_array(rows)):

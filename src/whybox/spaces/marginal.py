@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import cell_hashes, concat_rows, is_frame
+from whybox._arrays import cell_hashes, concat_rows, is_frame, is_series
 from whybox.errors import InputError, OutputValueError, ShapeError
 from whybox.spaces._columns import Columns
 from whybox.spaces._ingest import as_rows, join
@@ -45,7 +45,10 @@ class Marginal:
     def __post_init__(self) -> None:
         rows = as_rows(self.background, "background")
         if self.weights is not None:
-            w = np.asarray(self.weights, dtype=np.float64)
+            try:
+                w = np.asarray(self.weights, dtype=np.float64)
+            except (TypeError, ValueError) as exc:
+                raise InputError(f"weights: expected one number for each background row, got {self.weights!r}") from exc
             if w.shape != (rows.shape[0],):
                 raise ShapeError(f"weights: expected one for each of the {rows.shape[0]} background rows, got shape {w.shape}")
             if not np.isfinite(w).all() or (w < 0).any() or w.sum() <= 0:
@@ -66,7 +69,7 @@ class Baseline:
     """A coalition keeps its features; the others take the values of one reference row.
 
     Args:
-        values: (d,) or (1, d) reference values, or a DataFrame of one row.
+        values: (d,) or (1, d) reference values, a DataFrame of one row, or a Series by column name such as ``X.mean()``.
 
     Raises:
         ShapeError: more than one row.
@@ -81,7 +84,9 @@ class Baseline:
 
     def __post_init__(self) -> None:
         row = self.values
-        if not is_frame(row):
+        if is_series(row):
+            row = row.to_frame().T.infer_objects()  # the row of a mixed table is a Series of objects
+        elif not is_frame(row):
             row = np.asarray(row) if isinstance(row, (list, tuple)) else row
             row = row.reshape(1, -1) if getattr(row, "ndim", 2) == 1 else row
         row = as_rows(row, "values")
