@@ -11,8 +11,8 @@ import pytest
 
 import whybox.explainers as explainers
 from whybox.errors import OptionError
-from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PermutationSHAP
-from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, shapley_values
+from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PartitionSHAP, PermutationSHAP
+from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, owen_values, shapley_values
 from whybox.testing.saboteurs import SABOTEURS
 
 
@@ -95,6 +95,7 @@ CASES = {
             "efficiency": "effects of single features add up to the prediction for additive models only",
         },
     ),
+    "PartitionSHAP": Case(PartitionSHAP, Traits(few=42, reference=owen_values)),
     "PermutationSHAP": Case(
         PermutationSHAP,
         Traits(few=140),

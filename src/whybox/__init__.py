@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from whybox.explainers import KernelSHAP as KernelSHAP
     from whybox.explainers import LowFidelityWarning as LowFidelityWarning
     from whybox.explainers import Occlusion as Occlusion
+    from whybox.explainers import PartitionSHAP as PartitionSHAP
     from whybox.explainers import PermutationSHAP as PermutationSHAP
     from whybox.explainers import ToleranceWarning as ToleranceWarning
     from whybox.explanations import Attribution as Attribution
@@ -51,6 +52,7 @@ __all__ = [
     "LowFidelityWarning",
     "NoisyModelWarning",
     "Occlusion",
+    "PartitionSHAP",
     "PermutationSHAP",
     "ToleranceWarning",
     "as_model",

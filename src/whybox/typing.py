@@ -121,6 +121,14 @@ class Bound(Protocol):
 
 
 @runtime_checkable
+class Hierarchical(Protocol):
+    """A bound space whose features hang together: words in sentences in passages, columns that vary together."""
+
+    def tree(self, instance: int) -> Any:
+        """Nested lists of feature positions."""
+
+
+@runtime_checkable
 class Space(Protocol):
     """What may vary, and how."""
 

@@ -6,6 +6,17 @@ from whybox.explainers.exact_shap import ExactSHAP
 from whybox.explainers.kernel_shap import KernelSHAP
 from whybox.explainers.lime import LIME, LowFidelityWarning
 from whybox.explainers.occlusion import Occlusion
+from whybox.explainers.partition_shap import PartitionSHAP
 from whybox.explainers.permutation_shap import PermutationSHAP
 
-__all__ = ["LIME", "Budget", "ExactSHAP", "KernelSHAP", "LowFidelityWarning", "Occlusion", "PermutationSHAP", "ToleranceWarning"]
+__all__ = [
+    "LIME",
+    "Budget",
+    "ExactSHAP",
+    "KernelSHAP",
+    "LowFidelityWarning",
+    "Occlusion",
+    "PartitionSHAP",
+    "PermutationSHAP",
+    "ToleranceWarning",
+]
