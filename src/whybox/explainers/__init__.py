@@ -1,6 +1,7 @@
 """Explainers: one composition of space, sampler, engine and solver a file."""
 
 from whybox.explainers._shapley import ToleranceWarning
+from whybox.explainers.anchors import Anchors, RuleNotFoundWarning
 from whybox.explainers.budget import Budget
 from whybox.explainers.exact_shap import ExactSHAP
 from whybox.explainers.kernel_shap import KernelSHAP
@@ -11,6 +12,7 @@ from whybox.explainers.permutation_shap import PermutationSHAP
 
 __all__ = [
     "LIME",
+    "Anchors",
     "Budget",
     "ExactSHAP",
     "KernelSHAP",
@@ -18,5 +20,6 @@ __all__ = [
     "Occlusion",
     "PartitionSHAP",
     "PermutationSHAP",
+    "RuleNotFoundWarning",
     "ToleranceWarning",
 ]

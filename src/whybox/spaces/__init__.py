@@ -1,8 +1,9 @@
 """Spaces: what may vary, and how codes become model inputs."""
 
+from whybox.spaces.conditions import Conditions
 from whybox.spaces.groups import Groups
 from whybox.spaces.marginal import Baseline, Marginal
 from whybox.spaces.neighborhood import Neighborhood
 from whybox.spaces.summaries import summarize
 
-__all__ = ["Baseline", "Groups", "Marginal", "Neighborhood", "summarize"]
+__all__ = ["Baseline", "Conditions", "Groups", "Marginal", "Neighborhood", "summarize"]
