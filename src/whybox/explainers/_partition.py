@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox._random import generator
-from whybox.explainers._job import Job, Request, one_width, positive
+from whybox.explainers._job import Job, PerRow, Request, positive, rows_of
 from whybox.explainers._shapley import ToleranceWarning, link_function
+from whybox.explainers._widths import Table, by_width, empty_outputs
 from whybox.explanations import Attribution
 from whybox.samplers.tree_orders import TreeOrders, tree_orders
 from whybox.solvers.owen import allowance, owen_coalitions, solve_orders, solve_owen_exact
 from whybox.spaces.hierarchy import PartitionTree, partition_tree
-from whybox.spaces.neighborhood import NeighborhoodBound
 from whybox.typing import Ask, Bools, Floats, Hierarchical, Ints
 
 _BLOCK_BYTES = 16 << 20
@@ -52,26 +52,23 @@ def explain_owen(request: Request, tree: Any, *, budget: Callable[[int, int], in
     limit = None if tol is None else positive("tol", tol)
     with Job(request) as job:
         apply = link_function(link)
+        widths = by_width(job)
         trees = _trees(job, tree)
         u, k = job.full.shape
-        widths = np.array([t.d for t in trees])
-        shape = (u, int(widths.max()), k if job.chosen is None else 1)
-        values, errors, shared = np.full(shape, np.nan), np.full(shape, np.nan), np.ones(shape[:2], dtype=np.int64)
-        everyone = np.arange(u)
+        q, everyone = k if job.chosen is None else 1, np.arange(u)
+        values, errors, shared = Table(job, widths, q), Table(job, widths, q), Table(job, widths, 1)
         full = job.select(apply(job.full), everyone)
-        none = job.select(np.broadcast_to(apply(_empty(job, trees)), job.full.shape), everyone)
+        none = job.select(np.broadcast_to(apply(empty_outputs(job, widths)), job.full.shape), everyone)
         methods: set[str] = set()
-        most = {d: budget(d, job.bound.draws) for d in set(widths.tolist())}
+        most = {width.d: budget(width.d, job.bound.draws) for width in widths}
         for block in _blocks(trees, most, k):
-            games = []
-            for at in block:
-                own = trees[at[0]]
-                games.append(_game(own, none[at], full[at], most[own.d], limit, request.seed))
+            games = [_game(trees[at[0]], none[at], full[at], most[trees[at[0]].d], limit, request.seed) for at in block]
             for at, found in zip(block, _play(job, block, games, apply), strict=True):
-                d = trees[at[0]].d
-                values[at, :d], errors[at, :d], shared[at, :d] = found.values, found.std_error, found.shared_by
+                values.put(at, found.values)
+                errors.put(at, found.std_error)
+                shared.put(at, found.shared_by[:, :, None].astype(np.float64))
                 methods.add(found.method)
-        reached = float(np.nanmax(errors, initial=0.0))
+        reached = errors.most()
         if limit is not None and reached > limit:
             warnings.warn(
                 f"{request.method}: tol={limit:g} was not reached within {max(most.values())} coalitions a row, the largest standard error "
@@ -79,9 +76,10 @@ def explain_owen(request: Request, tree: Any, *, budget: Callable[[int, int], in
                 ToleranceWarning,
                 stacklevel=3,
             )
-        names = ", ".join(sorted(methods))
-        e = job.result(values=values, base_values=none, std_error=errors, estimator=names, predictions=full)
-        return e if (shared == 1).all() else replace(e, conditions=job.everyone(_shares(job, shared)))
+        e = job.result(
+            values=values.rows(), base_values=none, std_error=errors.rows(), estimator=", ".join(sorted(methods)), predictions=full
+        )
+        return replace(e, conditions=_shares(job, shared.rows())) if shared.most() > 1 else e
 
 
 def _trees(job: Job, given: Any) -> list[PartitionTree]:
@@ -89,8 +87,6 @@ def _trees(job: Job, given: Any) -> list[PartitionTree]:
     made: dict[bytes, PartitionTree] = {}
     seen: dict[int, tuple[Any, PartitionTree]] = {}
     result = []
-    if isinstance(job.bound, NeighborhoodBound):
-        one_width(job.bound, job.request.method)  # says what to use instead
     for i in job.rows.tolist():
         d = job.bound.n_features(i)
         nested = given if given is not None else job.bound.tree(i) if isinstance(job.bound, Hierarchical) else list(range(d))
@@ -98,19 +94,6 @@ def _trees(job: Job, given: Any) -> list[PartitionTree]:
             tree = partition_tree(nested, d, job.bound.feature_names(i))
             seen[id(nested)] = nested, made.setdefault(tree.key, tree)  # nested is held, so its id stays its own
         result.append(seen[id(nested)][1])
-    return result
-
-
-def _empty(job: Job, trees: list[PartitionTree]) -> Floats:
-    """Outputs of the empty coalition: (1, k) where it is the same for all rows, otherwise (u, k)."""
-    if job.bound.shared_empty:
-        return job.run.values(job.bound, [Ask(job.rows[:1], np.zeros((1, trees[0].d), dtype=bool))])[0][:, 0]
-    widths = np.array([tree.d for tree in trees])
-    groups = [np.flatnonzero(widths == d) for d in np.unique(widths)]
-    answers = job.run.values(job.bound, [Ask(job.rows[at], np.zeros((1, int(widths[at[0]])), dtype=bool)) for at in groups])
-    result = np.empty((len(trees), answers[0].shape[2]))
-    for at, answer in zip(groups, answers, strict=True):
-        result[at] = answer[:, 0]
     return result
 
 
@@ -326,9 +309,14 @@ class _Sweep:
         return values, errors, np.take_along_axis(size, by_feature, axis=1)
 
 
-def _shares(job: Job, shared: Ints) -> NDArray[Any]:
-    """What the value of a feature in a closed branch says, for each distinct row."""
-    texts = np.full(shared.shape, None, dtype=object)
-    for i, j in np.argwhere(shared > 1).tolist():
-        texts[i, j] = f"{job.bound.feature_names(job.rows[i])[j]} (shared by {shared[i, j]})"
-    return texts
+def _shares(job: Job, shared: PerRow) -> NDArray[Any]:
+    """What the value of a feature in a closed branch says, for all rows."""
+    rows = []
+    for i, sizes in zip(job.rows.tolist(), shared, strict=True):
+        names = job.bound.feature_names(i)
+        texts = np.full(len(sizes), None, dtype=object)
+        for j in np.flatnonzero(sizes[:, 0] > 1).tolist():
+            texts[j] = f"{names[j]} (shared by {sizes[j, 0]:.0f})"
+        rows.append(texts)
+    every = job.everyone(np.arange(len(rows)))
+    return rows_of(rows, every) if isinstance(shared, list) else np.stack(rows)[every]

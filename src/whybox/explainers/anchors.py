@@ -13,7 +13,8 @@ import numpy as np
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._anchors import Agree, Settings, run_searches, search
-from whybox.explainers._job import Job, Request, count, one_width, positive, resolve_space
+from whybox.explainers._job import Job, Request, count, positive, resolve_space
+from whybox.explainers._widths import by_width
 from whybox.explanations.rules import Rules
 from whybox.spaces.conditions import Conditions, Kept
 from whybox.spaces.neighborhood import NeighborhoodBound
@@ -132,7 +133,7 @@ class Anchors:
         request = Request(replace(self, space=space, background=None), x, seed, target, progress, checkpoint, settings)
         with Job(request) as job:
             if isinstance(job.bound, NeighborhoodBound):
-                one_width(job.bound, "Anchors")  # says what to use instead
+                by_width(job)  # says what to use instead
             bound: RuleBound = job.bound if isinstance(job.bound, RuleBound) else Kept(job.bound)
             agree, said = self._agreement(job)
             size = 8 if self.max_size is None else self.max_size

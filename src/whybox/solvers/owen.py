@@ -55,7 +55,7 @@ def solve_owen_exact(tree: PartitionTree, v: Floats, v_empty: Floats, v_full: Fl
         [[2.0, 3.0]]
     """
     values = np.empty((len(v_full), tree.d))
-    if not tree.n_nodes:
+    if tree.d == 1:
         values[:, 0] = v_full - v_empty
     ends: dict[int, tuple[Floats, Floats]] = {0: (v_empty[:, None], v_full[:, None])}
     at = 0

@@ -93,7 +93,7 @@ def partition_tree(tree: Any, d: int, names: Sequence[str] = ()) -> PartitionTre
         tree = _from_linkage(tree, d)
     order: list[int] = []
     nodes: list[list[int]] = []  # start, middle, stop, depth, children, parent's side
-    waiting: list[tuple[Any, int, int, int]] = [(_halved(tree), 0, _LEAF, 0)]
+    waiting: list[tuple[Any, int, int, int]] = [(_halved(tree), 0, _LEAF, 0)] if d else []
     while waiting:
         node, depth, parent, side = waiting.pop()
         if node is None:  # both children of the parent are done
