@@ -95,7 +95,7 @@ CASES = {
             "efficiency": "effects of single features add up to the prediction for additive models only",
         },
     ),
-    "PartitionSHAP": Case(PartitionSHAP, Traits(few=42, reference=owen_values)),
+    "PartitionSHAP": Case(PartitionSHAP, Traits(few=28, reference=owen_values)),
     "PermutationSHAP": Case(
         PermutationSHAP,
         Traits(few=140),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from whybox.explainers import PermutationSHAP as PermutationSHAP
     from whybox.explainers import RuleNotFoundWarning as RuleNotFoundWarning
     from whybox.explainers import ToleranceWarning as ToleranceWarning
+    from whybox.explainers import sp_lime as sp_lime
     from whybox.explanations import Attribution as Attribution
     from whybox.explanations import ConceptEffects as ConceptEffects
     from whybox.explanations import Counterfactuals as Counterfactuals
@@ -66,6 +67,7 @@ __all__ = [
     "datasets",
     "errors",
     "llms",
+    "sp_lime",
     "spaces",
 ]
 

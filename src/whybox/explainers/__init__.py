@@ -9,6 +9,7 @@ from whybox.explainers.lime import LIME, LowFidelityWarning
 from whybox.explainers.occlusion import Occlusion
 from whybox.explainers.partition_shap import PartitionSHAP
 from whybox.explainers.permutation_shap import PermutationSHAP
+from whybox.explainers.submodular_pick import Pick, sp_lime
 
 __all__ = [
     "LIME",
@@ -20,6 +21,8 @@ __all__ = [
     "Occlusion",
     "PartitionSHAP",
     "PermutationSHAP",
+    "Pick",
     "RuleNotFoundWarning",
     "ToleranceWarning",
+    "sp_lime",
 ]

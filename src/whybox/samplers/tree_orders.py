@@ -43,6 +43,10 @@ class TreeOrders:
 def tree_orders(tree: PartitionTree, n_orders: int, rng: np.random.Generator) -> TreeOrders:
     """Draw orders; the draw of fewer orders is a prefix of the draw of more.
 
+    Each order is drawn alike from all, but together they are spread out: a node k levels below the root takes its coins in turns, by bit
+    k - 1 of the order's number, turned over by a coin that the orders with the same lower bits share. Of 2**m orders, each feature's
+    positions then lie in different strata (random digit scrambling, Owen 1995).
+
     Args:
         tree: which branches stay together.
         n_orders: how many, each standing for itself and its reverse.
@@ -56,7 +60,10 @@ def tree_orders(tree: PartitionTree, n_orders: int, rng: np.random.Generator) ->
         >>> bool((np.abs(orders.place[:, 0] - orders.place[:, 1]) == 1).all())
         True
     """
-    first = rng.integers(0, 2, size=(n_orders, tree.n_nodes))
+    coins = rng.integers(0, 2, size=(n_orders, tree.n_nodes))
+    p, above = np.arange(n_orders)[:, None], np.clip(tree.depth - 1, 0, 62)[None, :]  # the root's coin is the same: its reverse is there
+    coins = coins[np.where(tree.depth > 0, p % (1 << above), 0), np.arange(tree.n_nodes)]
+    first = np.where(tree.depth > 0, coins ^ (p >> above & 1), coins)
     size = tree.stop - tree.start
     left = tree.middle - tree.start
     lead = np.where(first == 0, left, size - left)

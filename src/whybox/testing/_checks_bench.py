@@ -17,7 +17,7 @@ from whybox.testing.models import Predict
 from whybox.typing import Array, Bools, Floats, Rows
 
 D = 8  # features of most games: all 2**8 coalitions are cheap, and a small budget covers only a part of them
-ARRAYS = ("values", "base_values", "predictions", "std_error", "score", "intercept", "local_pred", "target_index")
+ARRAYS = ("values", "base_values", "predictions", "std_error", "score", "intercept", "local_pred", "target_index", "precision", "coverage")
 
 
 class Factory(Protocol):
