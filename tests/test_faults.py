@@ -19,7 +19,11 @@ from whybox.engine import Engine, NoisyModelWarning
 from whybox.errors import BudgetError, InputError, OutputValueError, SchemaError, ShapeError, WhyboxError
 from whybox.testing import FAULTS, RecordingModel, occlusion_values, owen_values, shapley_values
 
-NAMES = sorted(name for name in explainers.__all__ if isclass(getattr(explainers, name)) and "explain" in vars(getattr(explainers, name)))
+NAMES = sorted(
+    name
+    for name in explainers.__all__
+    if isclass(item := getattr(explainers, name)) and "explain" in vars(item) and item.explain.__annotations__["return"] == "Attribution"
+)
 BY_DEFINITION = {
     "ExactSHAP": shapley_values,
     "KernelSHAP": shapley_values,

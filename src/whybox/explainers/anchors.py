@@ -47,8 +47,8 @@ class Anchors:
         delta: how improbable it has to be that a rule is wrongly taken to reach it. Default 0.1.
         beam: rules that are extended at each size. Default 4.
         max_size: the most conditions of a rule; None (default): 8, or all features where these are fewer.
-        within: for models that return one number that is no probability: how far from the prediction still counts as the same. 0 asks
-            for the same number, such as a label.
+        within: for models that return numbers and no probabilities: how far from the prediction still counts as the same, in every
+            explained output. 0 asks for the same number, such as a label.
         discretize: bins of numbers: "quartile" (default), "decile" or their number.
         categorical: columns, by position or name, that are categories although they hold numbers.
         n_precision: new samples on which the precision of the rule that was found is measured. Default 500.
@@ -165,15 +165,13 @@ class Anchors:
         names = job.model.output_names or tuple(f"output {i}" for i in range(k))
         if self.within is not None:
             full, within = job.select(job.full, np.arange(len(job.full))), self.within
-            if full.shape[1] > 1:
-                raise OptionError(f"within: the model has {k} outputs; choose one by target=, or leave within out to hold the class")
-            rows = np.arange(len(full))
 
             def near(outputs: Floats, r: int) -> Bools:
-                chosen = job.select(outputs[None], rows[[r]])[0] if job.chosen is not None else outputs
-                return np.asarray(np.abs(chosen[:, 0] - full[r, 0]) <= within)
+                chosen = job.select(outputs[None], np.array([r]))[0]
+                return np.asarray((np.abs(chosen - full[r]) <= within).all(axis=1))
 
-            return near, [f"{v:.4g}" if within == 0 else f"{v:.4g} ± {within:.4g}" for v in full[:, 0].tolist()]
+            about = "" if within == 0 else f" ± {within:.4g}"
+            return near, [", ".join(f"{v:.4g}{about}" for v in row) for row in full.tolist()]
         if k == 1 and job.model.kind != "probability":
             raise OptionError(
                 f"Anchors: {job.model.name} returns one number a row; pass within= (how far from the prediction counts as the same, 0 for "
