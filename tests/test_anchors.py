@@ -174,9 +174,7 @@ def test_one_probability_is_split_at_a_half_and_a_number_needs_a_distance():
         return np.where(rows[:, 0] == 1, 0.8, 0.3)
 
     background = B.astype(float)
-    e = Anchors(as_model(predict, kind="probability") if False else _probability(predict), background, categorical=ALL).explain(
-        background[:4]
-    )
+    e = Anchors(Model(predict, kind="probability"), background, categorical=ALL).explain(background[:4])
     assert [rule.prediction for rule in e.rules] == [f"output 0{'' if row[0] == 1 else ' no'}" for row in background[:4]]
     with pytest.raises(OptionError, match="within="):
         Anchors(predict, background).explain(background[:1])
