@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_numpy, namespace, promote, row_digests, to_numpy, value_bits
+from whybox._arrays import concat_rows, is_numpy, namespace, promote, row_digests, send, to_numpy, value_bits
 from whybox._cells import cell_texts
 from whybox.typing import Array, Bools, Ints, Rows
 
@@ -166,7 +166,7 @@ class ArrayColumns:
         return state.hexdigest()
 
     def _on_device(self, host: NDArray[Any]) -> Array:
-        return namespace(self.x).asarray(np.ascontiguousarray(host), device=self.x.device)
+        return send(host, self.x)
 
     def _chosen(self, array: Array, index: Ints) -> Array:
         return namespace(array).take(array, self._on_device(index), axis=0)
