@@ -18,6 +18,7 @@ from whybox.spaces._split import Spans
 from whybox.spaces.marginal import average
 from whybox.typing import Ask, Bools, Floats, Ints, Rows
 
+
 @dataclass(frozen=True)
 class CutText:
     """One text and its features.
