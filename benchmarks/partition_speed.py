@@ -120,7 +120,7 @@ def measure(library: str, words: int, count: int, budget: int) -> dict[str, floa
     warnings.simplefilter("ignore")
     model, rng = setting(), np.random.default_rng(words)
     texts = [document(rng, words, True) for _ in range(count)]
-    explain(library, model.predict_proba, [document(rng, 30, True)], 100)
+    explain(library, model.predict_proba, [document(rng, words, True)], budget)
     asked = Asked(model.predict_proba)
     began = time.process_time()
     e = explain(library, asked, texts, budget)
