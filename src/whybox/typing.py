@@ -19,6 +19,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 BatchSize = int | Literal["auto"]
 Target = int | str | Sequence[int] | None
+OnAnswer = Callable[[Ints, Floats, bool], None]  # positions in the batch (r,), outputs (r, k), whether the answer had one axis
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Model:
         max_batch: the most rows the model takes in one call, or None.
         fingerprint: identifies the model's version for checkpoints and caches, or None.
         identify: computes the fingerprint from the model's present content, which may take a while; None if it cannot be told.
+        stream: as predict, and calls its second argument with the outputs of parts of the rows as soon as they are there, from one other
+            thread at most; None if outputs come all at once.
+        busy_batch: rows that keep all requests of a remote model in flight; batches of automatic size have so many. None: find out.
+        rows_per_request: rows that a remote model sends at once, or None.
     """
 
     predict: Callable[[Rows], Any]
@@ -48,6 +53,9 @@ class Model:
     max_batch: int | None = None
     fingerprint: str | None = None
     identify: Callable[[], str | None] | None = None
+    stream: Callable[[Rows, OnAnswer], Any] | None = None
+    busy_batch: int | None = None
+    rows_per_request: int | None = None
 
     def identity(self) -> str | None:
         """The fingerprint: the given one, else computed now; None if nothing identifies the model."""

@@ -250,7 +250,7 @@ class _Session(Generic[T]):
             return _Verdict(error=str(error), fatal=True)
         except (ValueError, BadReply) as error:
             return _Verdict(error=f"an answer that cannot be read ({error}): {_excerpt(body)}")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a caller's decoder; the run ends with it
             error.add_note(f"whybox: raised while reading an answer of {client.url}")
             self._stop = self._stop or error
             return _Verdict(error=str(error), fatal=True)
@@ -274,7 +274,9 @@ def _body(body: Any) -> bytes:
     try:
         return json.dumps(body, allow_nan=False, default=_plain, separators=(",", ":")).encode("ascii")
     except ValueError as error:
-        raise InputError(f"a request holds a number that JSON does not have, NaN or infinite ({error}); encode it, for example as null") from error
+        raise InputError(
+            f"a request holds a number that JSON does not have, NaN or infinite ({error}); encode it, for example as null"
+        ) from error
     except TypeError as error:
         raise InputError(f"a request cannot be written as JSON ({error}); encode rows as lists, numbers, texts and dicts") from error
 

@@ -29,7 +29,7 @@ class Cache:
 
     def __init__(self, path: str | os.PathLike[str], version: str) -> None:
         self._model = hashlib.sha256(version.encode()).digest()[:16]
-        self._db = sqlite3.connect(os.fspath(path), timeout=60.0, isolation_level=None)
+        self._db = sqlite3.connect(os.fspath(path), timeout=60.0, isolation_level=None, check_same_thread=False)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")

@@ -37,6 +37,7 @@ class Chat:
 
     def answer(self, path: str, asked: Any) -> Any:
         """A chat completion."""
+        del path
         messages = asked["messages"]
         text = self.reply("\n\n".join(m["content"] for m in messages if m["role"] != "system"))
         usage = {"prompt_tokens": sum(len(m["content"]) // 4 for m in messages), "completion_tokens": len(text) // 4}
@@ -45,10 +46,12 @@ class Chat:
 
     def wrong(self, kind: str, path: str, asked: Any) -> Any:
         """No choice at all."""
+        del kind, path, asked
         return {"object": "chat.completion", "choices": []}
 
     def items(self, path: str, asked: Any) -> list[str]:
         """The conversation and its seed."""
+        del path
         return [str(hash((json.dumps(asked["messages"]), asked.get("seed"))))]
 
 
@@ -71,7 +74,7 @@ def running(*options: str) -> Iterator[Running]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="OpenAI-compatible loopback server that answers from a structural model")
-    add_manners(parser)
+    add_manners(parser, FAULTS)
     parser.add_argument("--texts", type=int, default=200, help="number of concept_reviews that it knows")
     parser.add_argument("--seed", type=int, default=0, help="of the reviews")
     parser.add_argument("--sloppy", type=float, default=0.0, help="share of edits that move a confounder")

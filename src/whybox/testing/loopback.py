@@ -78,7 +78,7 @@ class Manners:
 
     Args:
         faults: share of requests that go wrong.
-        kinds: which faults, in turn; empty: all.
+        kinds: which faults, in turn: those of the transport, "slow", "broken off", "duplicated", and the service's own.
         latency: seconds that every answer takes.
         slow: seconds that the fault "slow" takes.
         retry_after: seconds that a 429 asks for.
@@ -87,7 +87,7 @@ class Manners:
     """
 
     faults: float = 0.0
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = TRANSPORT_FAULTS
     latency: float = 0.0
     slow: float = 0.2
     retry_after: float = 0.05
@@ -105,7 +105,6 @@ class Loopback:
 
     def __init__(self, service: Service, manners: Manners) -> None:
         self._service, self._manners = service, manners
-        self._kinds = manners.kinds or (*TRANSPORT_FAULTS, *service.faults)
         self._rng = generator(manners.seed, "loopback")
         self.counts = Counts()
 
@@ -189,7 +188,7 @@ class Loopback:
     def _fault(self) -> str | None:
         if not self._manners.faults or self._rng.random() >= self._manners.faults:
             return None
-        return self._kinds[sum(self.counts.faults.values()) % len(self._kinds)]
+        return self._manners.kinds[sum(self.counts.faults.values()) % len(self._manners.kinds)]
 
 
 async def _send(writer: asyncio.StreamWriter, status: int, body: Any, headers: dict[str, str] | None = None, times: int = 1) -> bool:
@@ -248,11 +247,16 @@ def running_module(module: str, options: Sequence[str]) -> Iterator[Running]:
         process.stdout.close()
 
 
-def add_manners(parser: argparse.ArgumentParser) -> None:
-    """The options of every server's command line."""
+def add_manners(parser: argparse.ArgumentParser, kinds: Sequence[str]) -> None:
+    """The options of every server's command line.
+
+    Args:
+        parser: gets them.
+        kinds: the faults that it has by default.
+    """
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--faults", type=float, default=0.0, help="share of requests that go wrong")
-    parser.add_argument("--kinds", default="", help="which faults, separated by commas; all by default")
+    parser.add_argument("--kinds", default=",".join(kinds), help="which faults, separated by commas")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds an answer")
     parser.add_argument("--slow", type=float, default=0.2, help='seconds that the fault "slow" takes')
     parser.add_argument("--retry-after", type=float, default=0.05)
@@ -267,7 +271,8 @@ def serve(service: Service, given: argparse.Namespace, path: str = "") -> None:
         given: parsed options of :func:`add_manners`.
         path: what the base URL ends with.
     """
-    kinds = tuple(kind for kind in given.kinds.split(",") if kind)
-    server = Loopback(service, Manners(given.faults, kinds, given.latency, given.slow, given.retry_after, given.key))
+    server = Loopback(
+        service, Manners(given.faults, tuple(given.kinds.split(",")), given.latency, given.slow, given.retry_after, given.key)
+    )
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(server.serve(given.port, lambda port: print(f"http://127.0.0.1:{port}{path}", flush=True)))  # noqa: T201  # its address

@@ -10,6 +10,7 @@ Run it as ``python -m whybox.testing.model_server --latency 0.02``; the first li
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ def served_outputs(rows: Any, k: int = 1) -> list[Any]:
     found = []
     for row in rows:
         values = [float(v) for v in row]
-        score = sum(math.sin((j + 1) * v) for j, v in enumerate(values)) + sum(a * b for a, b in zip(values, values[1:], strict=False))
+        score = sum(math.sin((j + 1) * v) for j, v in enumerate(values)) + sum(a * b for a, b in itertools.pairwise(values))
         found.append(score if k == 1 else [score, *(math.cos(j * score) for j in range(1, k))])
     return found
 
@@ -132,7 +133,7 @@ def running(*options: str) -> Iterator[Running]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="a model behind HTTP on loopback")
-    add_manners(parser)
+    add_manners(parser, FAULTS)
     parser.add_argument("--outputs", type=int, default=1, help="outputs a row")
     given = parser.parse_args(arguments)
     serve(Predictions(given.outputs), given)
