@@ -182,7 +182,7 @@ def test_memory_holds_the_requests_in_flight_only():
     with running() as server:
         HTTPModel(server.base_url + "/predict", encode, decode, rows_per_request=1, limits=Limits(concurrency=5))(RNG.normal(size=(300, 2)))
     assert answered[0] == 300
-    assert max(ahead) <= 5
+    assert max(ahead) <= 11, "five in flight, five written ahead, and one that is being written"
 
 
 @pytest.mark.parametrize("limit", [0, 1, 23])
@@ -331,7 +331,7 @@ def test_pickled_model_works(plain):
 def test_adapter_declares_what_it_is(plain):
     adapted = as_model(model(plain, output="probability", output_names=["no", "yes"], version="3"))
     assert (adapted.kind, adapted.output_names, adapted.identity()) == ("probability", ("no", "yes"), "3")
-    assert adapted.busy_batch == 3 * 8 * 64
+    assert adapted.busy_batch == 3 * 8 * 256
     assert re.fullmatch(r"HTTPModel\(127\.0\.0\.1:\d+/predict\)", adapted.name)
     with pytest.raises(InputError, match="declared"):
         as_model(model(plain, output="probability"), output="value")

@@ -110,7 +110,7 @@ class RemoteClient:
     ) -> None:
         """Send all calls and hand over each outcome as it arrives.
 
-        Memory holds the requests in flight only: calls may be a generator. It works inside a running event loop.
+        Memory holds the requests in flight and as many written ahead: calls may be a generator. It works inside a running event loop.
 
         Args:
             calls: the requests.
@@ -139,31 +139,39 @@ class _Session(Generic[T]):
 
     async def run(self, calls: Iterator[Call]) -> None:
         async with connect(self._client.url, self._client.headers, self._client.limits.concurrency) as http:
-            numbered = enumerate(calls)
-            workers = [asyncio.create_task(self._work(http, numbered)) for _ in range(self._client.limits.concurrency)]
+            n = self._client.limits.concurrency
+            written: asyncio.Queue[_Written | None] = asyncio.Queue(n)
+            writer = asyncio.create_task(self._write(calls, written, n))
+            workers = [asyncio.create_task(self._work(http, written)) for _ in range(n)]
             try:
                 await asyncio.gather(*workers)
             finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
+                for task in (writer, *workers):
+                    task.cancel()
+                await asyncio.gather(writer, *workers, return_exceptions=True)
         if self._stop is not None:
             raise self._stop
 
-    async def _work(self, http: Posts, numbered: Iterator[tuple[int, Call]]) -> None:
-        while self._stop is None:
-            try:
-                item = next(numbered, None)
-            except Exception as error:  # noqa: BLE001  # a caller's encoder; the run ends with it once the others have arrived
-                self._stop = self._stop or error
-                return
-            if item is None:
-                return
-            outcome = await self._one(http, item[1])
+    async def _write(self, calls: Iterator[Call], written: asyncio.Queue[_Written | None], workers: int) -> None:
+        """Write bodies a little ahead, while answers are awaited: whoever has got one can send the next at once."""
+        try:
+            for position, call in enumerate(calls):
+                await written.put(_Written(position, call, _json(call.body)))
+                await asyncio.sleep(0)
+                if self._stop is not None:
+                    break
+        except Exception as error:  # noqa: BLE001  # such as a caller's encoder; the run ends with it once the others have arrived
+            self._stop = self._stop or error
+        for _ in range(workers):
+            await written.put(None)
+
+    async def _work(self, http: Posts, written: asyncio.Queue[_Written | None]) -> None:
+        while (item := await written.get()) is not None and self._stop is None:
+            outcome = await self._one(http, item)
             if outcome is None:
                 return
             try:
-                self._on_outcome(item[0], outcome)
+                self._on_outcome(item.position, outcome)
             except Exception as error:  # noqa: BLE001  # likewise
                 self._stop = self._stop or error
                 return
@@ -174,9 +182,9 @@ class _Session(Generic[T]):
                     "not sent; check the endpoint and call again (answers that arrived are kept in the cache, if there is one)"
                 )
 
-    async def _one(self, http: Posts, call: Call) -> Outcome[T] | None:
+    async def _one(self, http: Posts, item: _Written) -> Outcome[T] | None:
         """The outcome of one call, or None if the run was stopped before it had one."""
-        began = time.perf_counter()
+        call, began = item.call, time.perf_counter()
         used, attempts, why = Tokens(), 0, ""
         for attempt in range(1, self._client.retry.attempts + 1):
             try:
@@ -188,7 +196,7 @@ class _Session(Generic[T]):
             if ticket is None:
                 return None
             attempts += 1
-            verdict = await self._send(http, call)
+            verdict = await self._send(http, item)
             booked = verdict.tokens if verdict.tokens is not None else call.bound
             self._client.ledger.settle(call.bound, booked)
             ticket.tokens = booked.total
@@ -222,12 +230,12 @@ class _Session(Generic[T]):
             return None
         return ticket
 
-    async def _send(self, http: Posts, call: Call) -> _Verdict[T]:
+    async def _send(self, http: Posts, item: _Written) -> _Verdict[T]:
         client = self._client
         key = client.secret.reveal()
         try:
             async with asyncio.timeout(client.limits.timeout):
-                response = await http.post(_body(call.body), {} if key is None else {client.key_header: client.key_prefix + key})
+                response = await http.post(item.body, {} if key is None else {client.key_header: client.key_prefix + key})
         except TimeoutError:
             return _Verdict(error=f"no answer within {client.limits.timeout:g} s")
         except TransportError as error:
@@ -244,7 +252,7 @@ class _Session(Generic[T]):
                 retry_after=parse_retry_after(response.headers) if status in TRANSIENT else None,
             )
         try:
-            value, tokens = self._decode(json.loads(body), call)
+            value, tokens = self._decode(json.loads(body), item.call)
         except WhyboxError as error:  # no other answer would be read either
             self._stop = self._stop or error
             return _Verdict(error=str(error), fatal=True)
@@ -255,6 +263,15 @@ class _Session(Generic[T]):
             self._stop = self._stop or error
             return _Verdict(error=str(error), fatal=True)
         return _Verdict(value=value, tokens=tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A request that is ready to be sent."""
+
+    position: int
+    call: Call
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -269,7 +286,7 @@ class _Verdict(Generic[T]):
     retry_after: float | None = None
 
 
-def _body(body: Any) -> bytes:
+def _json(body: Any) -> bytes:
     """ASCII JSON: a text may hold lone surrogates, which cannot be encoded otherwise."""
     try:
         return json.dumps(body, allow_nan=False, default=_plain, separators=(",", ":")).encode("ascii")

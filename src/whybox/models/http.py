@@ -16,7 +16,7 @@ from whybox.models._codecs import Codec, Functions, as_numbers
 from whybox.models._options import Options, Output
 from whybox.typing import Floats, Model, OnAnswer, Rows
 
-_WAVES = 64  # requests of a batch, in rounds of the concurrency: what the last, unfilled round loses is then little
+_WAVES = 256  # requests of a batch, in rounds of the concurrency: what the last, unfilled round loses is then little
 _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "apikey", "x-auth-token"}
 Shape = tuple[int, ...]
 

@@ -166,15 +166,16 @@ class Loopback:
             return await _send(writer, 500, {"error": {"message": "try later"}})
         if kind == "html":
             return await _raw(writer, b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>")
-        wait = self._manners.latency + (self._manners.slow if kind == "slow" else 0.0)
-        if wait:
-            await asyncio.sleep(wait)
+        began = asyncio.get_running_loop().time()
         if kind in self._service.faults:
             return await _send(writer, 200, self._service.wrong(kind, path, asked))
         try:
             reply = self._service.answer(path, asked)
         except ValueError as error:
             return await _send(writer, 400, {"error": {"message": str(error)}})
+        due = began + self._manners.latency + (self._manners.slow if kind == "slow" else 0.0)
+        if (wait := due - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(wait)
         if kind == "truncated":
             cut = json.dumps(reply).encode()[:-40]
             return await _raw(writer, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(cut) + cut)
