@@ -9,8 +9,8 @@ import sqlite3
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox.errors import CheckpointError
-from whybox.typing import Bools, Floats
+from whybox.errors import CheckpointError, OptionError
+from whybox.typing import Bools, Floats, Model
 
 _AT_ONCE = 500
 _FORMAT = "1"
@@ -80,3 +80,17 @@ class Cache:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def version_of(model: Model) -> str:
+    """What tells this model's answers from another's in a cache that outlives the job.
+
+    Raises:
+        OptionError: the model has no version.
+    """
+    version = model.identity()
+    if version is None:
+        raise OptionError(
+            f"cache: {model.name} has no version; pass whybox.as_model(f, version=...), and another version when the model changes"
+        )
+    return f"{model.name} {model.kind} {version}"
