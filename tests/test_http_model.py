@@ -331,7 +331,7 @@ def test_pickled_model_works(plain):
 def test_adapter_declares_what_it_is(plain):
     adapted = as_model(model(plain, output="probability", output_names=["no", "yes"], version="3"))
     assert (adapted.kind, adapted.output_names, adapted.identity()) == ("probability", ("no", "yes"), "3")
-    assert adapted.busy_batch == 3 * 8 * 256
+    assert adapted.remote.busy_batch == 3 * 8 * 256
     assert re.fullmatch(r"HTTPModel\(127\.0\.0\.1:\d+/predict\)", adapted.name)
     with pytest.raises(InputError, match="declared"):
         as_model(model(plain, output="probability"), output="value")

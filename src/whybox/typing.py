@@ -23,6 +23,26 @@ OnAnswer = Callable[[Ints, Floats, bool], None]  # positions in the batch (r,), 
 
 
 @dataclass(frozen=True)
+class Remote:
+    """How an endpoint is asked.
+
+    Args:
+        rows_per_request: rows that are sent at once.
+        concurrency: requests in flight.
+        requests_per_minute: the most that begin in any 60 s, or None.
+    """
+
+    rows_per_request: int
+    concurrency: int
+    requests_per_minute: int | None = None
+
+    @property
+    def busy_batch(self) -> int:
+        """Rows of one call that keep the requests in flight for long: what the last, unfilled round loses is then little."""
+        return 256 * self.rows_per_request * self.concurrency
+
+
+@dataclass(frozen=True)
 class Model:
     """A model as the engine calls it. Made by :func:`whybox.as_model`; users rarely build one.
 
@@ -39,8 +59,7 @@ class Model:
         identify: computes the fingerprint from the model's present content, which may take a while; None if it cannot be told.
         stream: as predict, and calls its second argument with the outputs of parts of the rows as soon as they are there, from one other
             thread at most; None if outputs come all at once.
-        busy_batch: rows that keep all requests of a remote model in flight; batches of automatic size have so many. None: find out.
-        rows_per_request: rows that a remote model sends at once, or None.
+        remote: how a model behind an endpoint is asked; None for any other.
     """
 
     predict: Callable[[Rows], Any]
@@ -54,8 +73,7 @@ class Model:
     fingerprint: str | None = None
     identify: Callable[[], str | None] | None = None
     stream: Callable[[Rows, OnAnswer], Any] | None = None
-    busy_batch: int | None = None
-    rows_per_request: int | None = None
+    remote: Remote | None = None
 
     def identity(self) -> str | None:
         """The fingerprint: the given one, else computed now; None if nothing identifies the model."""

@@ -56,7 +56,8 @@ class Run:
 
     def __init__(self, engine: Engine, model: Model, checkpoint: Checkpoint | None, progress: Any) -> None:
         self._engine, self._model, self._log, self._bar = engine, model, checkpoint, progress
-        self._sizer = BatchSizer(engine.batch_size, model.max_batch if engine.max_batch is None else engine.max_batch, model.busy_batch)
+        busy = None if model.remote is None else model.remote.busy_batch
+        self._sizer = BatchSizer(engine.batch_size, model.max_batch if engine.max_batch is None else engine.max_batch, busy)
         self._cache = None if engine.cache is None else Cache(engine.cache, version_of(model))
         self._controls = Controls(model.name) if engine.controls else None
         self._dedupe = Deduplicator()

@@ -9,16 +9,18 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._job import Job, Request, count, positive
 from whybox.explainers._local import LocalPlan, explain_local
+from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
 from whybox.explainers._shapley import ToleranceWarning
 from whybox.explanations import Attribution
-from whybox.samplers.neighborhood import Design
+from whybox.samplers.neighborhood import Design, unit_points
 from whybox.solvers.linear import Selection
 from whybox.spaces.neighborhood import Neighborhood, NeighborhoodBound
-from whybox.typing import Floats, Space, Target
+from whybox.typing import Bound, Floats, Space, Target
 
 NEIGHBORHOODS: dict[str, dict[str, Any]] = {
     "bins": {},
@@ -151,7 +153,7 @@ class LIME:
             LowFidelityWarning: R2 is below ``min_score`` for some rows, or hardly any sample has weight.
             ToleranceWarning: the budget did not suffice for ``tol``.
         """
-        samples = count("budget", budget if budget is not None else DEFAULT_SAMPLES if tol is None else MOST_SAMPLES, 2)
+        samples = _samples(budget, tol)
         tol = None if tol is None else positive("tol", tol)
         settings = {name: getattr(self, name) for name in SETTINGS} | {"budget": samples, "tol": tol}
         who = replace(self, space=self._space(), background=None)
@@ -173,6 +175,28 @@ class LIME:
             local = found.intercept + np.einsum("nd...,nd->n...", found.values, rows)
             self._warn(found, fit.weight, tol, samples)
             return replace(found, conditions=job.bound.conditions(), local_pred=local)
+
+    def plan(self, x: Any, *, budget: int | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
+        """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
+
+        Args:
+            x: (n, d) rows.
+            budget: as in ``explain``.
+            tol: as in ``explain``; the plan then counts the most that may be asked.
+            probe: model rows to send for a measurement of time; True takes a number that fits the model. Default None: send none.
+
+        Raises:
+            InputError: x does not fit the background.
+            OptionError: an argument has a value that does not exist.
+        """
+        samples = _samples(budget, tol)
+
+        def wanted(bound: Bound) -> Wanted:
+            assert isinstance(bound, NeighborhoodBound)
+            codes = unit_points(samples, bound.d, generator(0), "monte-carlo")
+            return Wanted(codes, certain=tol is None, shared=bound.shared, empty=False)
+
+        return plan_queries(replace(self, space=self._space(), background=None), "LIME", x, wanted, probe)
 
     def _warn(self, found: Attribution, weight: Floats, tol: float | None, samples: int) -> None:
         assert found.score is not None
@@ -197,3 +221,7 @@ class LIME:
                 "there a linear model says little about this model: see .score, and consider finer bins or a smaller neighbourhood"
             )
             warnings.warn(text, LowFidelityWarning, stacklevel=3)
+
+
+def _samples(budget: int | None, tol: float | None) -> int:
+    return count("budget", budget if budget is not None else DEFAULT_SAMPLES if tol is None else MOST_SAMPLES, 2)

@@ -11,8 +11,9 @@ import numpy as np
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._job import Job, Request, one_width, resolve_space
+from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
 from whybox.explanations import Attribution
-from whybox.typing import Ask, Space, Target
+from whybox.typing import Ask, Bound, Space, Target
 
 _BLOCK_BYTES = 4 << 20
 
@@ -79,10 +80,7 @@ class Occlusion:
             InputError: x does not fit the background.
             OptionError: an argument has a value that does not exist, or a budget was given.
         """
-        if budget is not None:
-            raise OptionError(f"budget: Occlusion always asks one coalition a feature, got {budget!r}; leave budget out")
-        if tol is not None and not tol > 0:
-            raise OptionError(f"tol: expected a positive number, got {tol!r}")
+        _check(budget, tol)
         request = Request(self, x, seed, target, progress, checkpoint, {})
         with Job(request) as job:
             d = one_width(job.bound, "Occlusion")
@@ -99,3 +97,30 @@ class Occlusion:
             empty = job.run.values(job.bound, [Ask(rows, np.zeros((1, d), dtype=bool))])[0][:, 0]
             base[:] = job.select(np.broadcast_to(empty, (u, k)), np.arange(u))
             return job.result(values=values, base_values=base, std_error=np.zeros_like(values), estimator="exact")
+
+    def plan(self, x: Any, *, budget: int | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
+        """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
+
+        Args:
+            x: (n, d) rows.
+            budget: as in ``explain``.
+            tol: as in ``explain``; the plan then counts the most that may be asked.
+            probe: model rows to send for a measurement of time; True takes a number that fits the model. Default None: send none.
+
+        Raises:
+            InputError: x does not fit the background.
+            OptionError: an argument has a value that does not exist.
+        """
+        _check(budget, tol)
+        return plan_queries(self, "Occlusion", x, _one_less, probe)
+
+
+def _one_less(bound: Bound) -> Wanted:
+    return Wanted(~np.eye(one_width(bound, "Occlusion"), dtype=bool), certain=True)
+
+
+def _check(budget: int | None, tol: float | None) -> None:
+    if budget is not None:
+        raise OptionError(f"budget: Occlusion always asks one coalition a feature, got {budget!r}; leave budget out")
+    if tol is not None and not tol > 0:
+        raise OptionError(f"tol: expected a positive number, got {tol!r}")

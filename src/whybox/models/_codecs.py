@@ -132,7 +132,7 @@ class OpenInference:
     name: str = "input"
     datatype: str | None = None
     output: str | None = None
-    _salt: str = field(default_factory=lambda: os.urandom(4).hex(), repr=False, compare=False)
+    _salt: str = field(init=False, default_factory=lambda: os.urandom(4).hex(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         allowed = {*_DATATYPES.values(), "BYTES", "BF16"}

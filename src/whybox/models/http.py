@@ -14,9 +14,8 @@ from whybox._remote import BadReply, Budget, Call, Ledger, Limits, Outcome, Remo
 from whybox.errors import InputError, OptionError, RemoteError
 from whybox.models._codecs import Codec, Functions, as_numbers
 from whybox.models._options import Options, Output
-from whybox.typing import Floats, Model, OnAnswer, Rows
+from whybox.typing import Floats, Model, OnAnswer, Remote, Rows
 
-_WAVES = 256  # requests of a batch, in rounds of the concurrency: what the last, unfilled round loses is then little
 _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "apikey", "x-auth-token"}
 Shape = tuple[int, ...]
 
@@ -279,6 +278,5 @@ def adapt(obj: HTTPModel, options: Options) -> Model:
         output_names=None if obj.output_names is None else tuple(str(label) for label in obj.output_names),
         place=to_numpy,
         fingerprint=obj.version,
-        busy_batch=obj.rows_per_request * obj.limits.concurrency * _WAVES,
-        rows_per_request=obj.rows_per_request,
+        remote=Remote(obj.rows_per_request, obj.limits.concurrency, obj.limits.requests_per_minute),
     )
