@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whybox import callbacks as callbacks
     from whybox import concepts as concepts
     from whybox import datasets as datasets
     from whybox import errors as errors
@@ -57,6 +58,7 @@ __all__ = [
     "QueryPlan",
     "ToleranceWarning",
     "as_model",
+    "callbacks",
     "concepts",
     "datasets",
     "errors",
@@ -81,7 +83,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("concepts", "datasets", "errors", "llms", "models", "spaces"):
+    if name in ("callbacks", "concepts", "datasets", "errors", "llms", "models", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value
