@@ -39,7 +39,7 @@ def main() -> None:
     best = given.concurrency / given.latency
 
     print(f"latency {given.latency * 1e3:g} ms, {given.concurrency} in flight: at best {best:.0f} requests a second")
-    print(f"{'':32}{'rows/request':>14}{'requests':>10}{'a second':>10}{'of ideal':>10}{'client CPU/request':>20}{'peak':>10}")
+    print(f"{'':32}{'rows/request':>14}{'requests':>10}{'a second':>10}{'of ideal':>10}{'client CPU/request':>20}")
     with running("--latency", str(given.latency)) as server:
         jobs = [(path, 1) for path in DIALECTS] + [("/predict", 32)]
         for path, rows_per_request in jobs:

@@ -199,6 +199,7 @@ def test_mlflow_gets_metrics_with_names_that_it_takes(monkeypatch):
     assert logged == [({"whybox/importance/price ___": 1.0}, 3)]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own database layer
 def test_real_mlflow(tmp_path):
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'runs.db'}")
