@@ -65,9 +65,8 @@ def main() -> None:
             HTTPModel(server.base_url + "/predict", JSONRows(), rows_per_request=1, limits=limits)(rng.normal(size=(n, 10)))
             peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        print(
-            f"peak memory of Python objects for {requests // 8:,} and {requests // 2:,} requests: {peaks[0] / 1e6:.2f} and {peaks[1] / 1e6:.2f} MB"
-        )
+        few, many = requests // 8, requests // 2
+        print(f"peak memory of Python objects: {peaks[0] / 1e6:.2f} MB for {few:,} requests, {peaks[1] / 1e6:.2f} MB for {many:,}")
 
 
 if __name__ == "__main__":
