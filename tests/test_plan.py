@@ -62,6 +62,28 @@ def test_with_a_tolerance_the_most_is_planned(case):
     assert e.n_queries == plan.at_most
 
 
+TEXTS = ["the food was good", "", "bad", "the room was loud and the food was bad", "the food was good"]
+
+
+def letters(texts):
+    return np.array([len(set(text)) / 10 + text.count("food bad") for text in texts])
+
+
+@pytest.mark.parametrize("make", [wb.KernelSHAP, wb.PermutationSHAP, wb.Occlusion], ids=lambda make: make.__name__)
+def test_texts_of_different_lengths(make):
+    explainer = make(letters, space=wb.spaces.Words(), engine=EXACT)
+    plan, e = explainer.plan(TEXTS), explainer.explain(TEXTS)
+    assert plan.exact == e.n_queries
+    assert plan.instances == 4
+
+
+def test_texts_explained_by_lime_are_within_the_bound():
+    explainer = wb.LIME(letters, space=wb.spaces.Words(), engine=EXACT, min_score=None)
+    plan = explainer.plan(TEXTS, budget=200)
+    assert plan.exact is None, "coalitions that repeat are not asked"
+    assert 0 < explainer.explain(TEXTS, budget=200).n_queries <= plan.at_most
+
+
 @pytest.mark.parametrize("noisy", [False, True])
 def test_control_rows_are_within_the_bound(noisy):
     rng = np.random.default_rng(0)

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from whybox.engine import Engine
 from whybox.errors import OptionError
-from whybox.explainers._job import Composed, count, distinct_rows, one_width, resolve_space
+from whybox.explainers._job import Composed, count, distinct_rows, resolve_space
 from whybox.explainers._shapley import Plan
+from whybox.explainers._widths import by_width, check_size
 from whybox.models import as_model
-from whybox.typing import Ask, Bound, Model
+from whybox.typing import Ask, Bound, Ints, Model
 
 _PROBE = 256
 _CONTROLS = 3  # in a hundred: control rows of a batch, and twice alone where they raise doubts
@@ -27,7 +29,8 @@ class QueryPlan:
     Args:
         method: the explainer.
         instances: distinct rows of x; repeated ones cost nothing.
-        codes: coalitions or samples: of each row, or of all together where they are shared; with ``tol``, the most.
+        codes: coalitions or samples: of each row, or of all together where they are shared; with ``tol``, the most. Where rows have
+            features of their own, those of the row with the most.
         draws: model rows of one code, such as the background's.
         at_most: model rows that will be sent at most, control rows included, repetitions after transient errors not.
         exact: model rows that will be sent, where that is certain: without ``tol``, and with ``Engine(dedupe=False, controls=False)``;
@@ -70,16 +73,20 @@ class QueryPlan:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an explainer asks.
+    """What an explainer asks about some rows.
 
     Args:
-        codes: (m, d) codes; with a tolerance, those of the last round.
+        rows: (r,) their positions in x.
+        codes: (at least 1, d) codes such as are asked, for a probe.
+        m: how many are asked; with a tolerance, by the last round.
         certain: so many are asked whatever the answers are.
         shared: they are asked once for all rows.
         empty: the empty coalition is asked as well.
     """
 
+    rows: Ints
     codes: NDArray[Any]
+    m: int
     certain: bool
     shared: bool = False
     empty: bool = True
@@ -96,21 +103,27 @@ def plan_shapley(
     """Count what :func:`whybox.explainers._shapley.explain_shapley` would ask, of the same plan and budget."""
     method = type(who).__name__
 
-    def wanted(bound: Bound) -> Wanted:
-        d = one_width(bound, method)
-        return Wanted(plan(d, budget(d, bound.draws)).codes, certain=tol is None)
+    def wanted(bound: Bound, rows: Ints) -> list[Wanted]:
+        found = []
+        for width in by_width(bound, rows, method):
+            if width.d:  # without features there is nothing to leave out
+                most = budget(width.d, bound.draws)
+                check_size(bound, rows, method, width, most)
+                codes = plan(width.d, most).codes
+                found.append(Wanted(rows[width.at], codes, len(codes), certain=tol is None))
+        return found
 
     return plan_queries(who, method, x, wanted, probe)
 
 
-def plan_queries(who: Composed, method: str, x: Any, wanted: Callable[[Bound], Wanted], probe: int | bool | None) -> QueryPlan:
+def plan_queries(who: Composed, method: str, x: Any, wanted: Callable[[Bound, Ints], list[Wanted]], probe: int | bool | None) -> QueryPlan:
     """Count what a call would ask; no model call is made without a probe.
 
     Args:
         who: the explainer.
         method: its name.
         x: rows to explain.
-        wanted: what is asked, once the space is bound.
+        wanted: what is asked about the distinct rows, once the space is bound.
         probe: model rows to send for a measurement of time; True takes a number that fits the model; None and False send none.
 
     Raises:
@@ -119,19 +132,19 @@ def plan_queries(who: Composed, method: str, x: Any, wanted: Callable[[Bound], W
     model = as_model(who.model, output=who.output)  # type: ignore[arg-type]  # as_model checks the name
     bound = resolve_space(who.space, who.background).bind(x, model)
     rows, _ = distinct_rows(bound)
-    asked = wanted(bound)
-    u, m, draws = len(rows), len(asked.codes), bound.draws
-    described = u + (1 if asked.shared else u) * m * draws
-    if asked.empty:
-        described += draws * (1 if bound.shared_empty else u)
+    asked = wanted(bound, rows)
+    u, draws = len(rows), bound.draws
+    described = u + sum((1 if part.shared else len(part.rows)) * part.m * draws for part in asked)
+    empty = [part for part in asked if part.empty]
+    described += draws * (min(len(empty), 1) if bound.shared_empty else sum(len(part.rows) for part in empty))
     engine = who.engine
-    sure = asked.certain and not engine.controls and engine.dedupe is False and engine.cache is None
+    sure = all(part.certain for part in asked) and not engine.controls and engine.dedupe is False and engine.cache is None
     at_most = described + (_CONTROLS * (described // 100) if engine.controls else 0)
-    speed = None if probe is None or probe is False else _probe(model, bound, Ask(rows, asked.codes), probe, engine)
+    speed = None if probe is None or probe is False else _probe(model, bound, asked, probe, engine)
     return QueryPlan(
         method=method,
         instances=u,
-        codes=m,
+        codes=max((part.m for part in asked), default=0),
         draws=draws,
         at_most=at_most,
         exact=described if sure else None,
@@ -142,7 +155,7 @@ def plan_queries(who: Composed, method: str, x: Any, wanted: Callable[[Bound], W
     )
 
 
-def _calls(asked: Wanted, u: int, draws: int, engine: Engine, model: Model) -> int | None:
+def _calls(asked: list[Wanted], u: int, draws: int, engine: Engine, model: Model) -> int | None:
     """Calls for the rows, the codes and the empty coalition; a batch that holds more than an instance's rows holds whole instances."""
     most = engine.max_batch if engine.max_batch is not None else model.max_batch
     if engine.batch_size != "auto":
@@ -152,9 +165,11 @@ def _calls(asked: Wanted, u: int, draws: int, engine: Engine, model: Model) -> i
     else:
         return None
     size = size if most is None else min(size, most)
-    run, instances = len(asked.codes) * draws, 1 if asked.shared else u
-    codes = -(-instances // (size // run)) if 0 < run <= size else instances * -(-run // size)
-    return -(-u // size) + int(asked.empty) + codes
+    calls = -(-u // size) + int(any(part.empty for part in asked))
+    for part in asked:
+        run, instances = part.m * draws, 1 if part.shared else len(part.rows)
+        calls += -(-instances // (size // run)) if 0 < run <= size else instances * -(-run // size)
+    return calls
 
 
 def _seconds(queries: int, seconds_a_row: float, model: Model) -> float:
@@ -166,9 +181,11 @@ def _seconds(queries: int, seconds_a_row: float, model: Model) -> float:
     return max(queries * seconds_a_row, 60.0 * ((requests - 1) // remote.requests_per_minute))
 
 
-def _probe(model: Model, bound: Bound, ask: Ask, probe: int | bool, engine: Engine) -> tuple[float, int]:
+def _probe(model: Model, bound: Bound, asked: list[Wanted], probe: int | bool, engine: Engine) -> tuple[float, int]:
     """Seconds a row, and rows that were sent: one row to warm up, then the probe in one call."""
     remote = model.remote
+    most_codes = max(asked, key=lambda part: len(part.rows) * len(part.codes), default=None)
+    ask = Ask(np.empty(0, dtype=np.int64), np.empty((0, 0))) if most_codes is None else Ask(most_codes.rows, most_codes.codes)
     size = (_PROBE if remote is None else 4 * remote.concurrency * remote.rows_per_request) if probe is True else count("probe", probe)
     most = engine.max_batch if engine.max_batch is not None else model.max_batch
     there = len(ask.instances) * len(ask.codes) * bound.draws

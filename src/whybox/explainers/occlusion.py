@@ -10,10 +10,11 @@ import numpy as np
 
 from whybox.engine import Engine
 from whybox.errors import OptionError
-from whybox.explainers._job import Job, Request, one_width, resolve_space
+from whybox.explainers._job import Job, Request, resolve_space
 from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
+from whybox.explainers._widths import Table, blocks, by_width, empty_outputs
 from whybox.explanations import Attribution
-from whybox.typing import Ask, Bound, Space, Target
+from whybox.typing import Ask, Bound, Ints, Space, Target
 
 _BLOCK_BYTES = 4 << 20
 
@@ -83,20 +84,18 @@ class Occlusion:
         _check(budget, tol)
         request = Request(self, x, seed, target, progress, checkpoint, {})
         with Job(request) as job:
-            d = one_width(job.bound, "Occlusion")
+            widths = by_width(job.bound, job.rows, request.method)
             u, k = job.full.shape
             q = k if job.chosen is None else 1
-            codes = ~np.eye(d, dtype=bool)
-            values, base = np.empty((u, d, q)), np.empty((u, q))
-            block = max(_BLOCK_BYTES // (8 * k * d), 1)
-            for start in range(0, u, block):
-                at = np.arange(start, min(start + block, u))
-                without = job.select(job.run.values(job.bound, [Ask(job.rows[at], codes)])[0], at)
-                values[at] = job.select(job.full[at], at)[:, None] - without
-            rows = job.rows[:1] if job.bound.shared_empty else job.rows
-            empty = job.run.values(job.bound, [Ask(rows, np.zeros((1, d), dtype=bool))])[0][:, 0]
-            base[:] = job.select(np.broadcast_to(empty, (u, k)), np.arange(u))
-            return job.result(values=values, base_values=base, std_error=np.zeros_like(values), estimator="exact")
+            base, values = np.empty((u, q)), Table(job, widths, q)
+            for block in blocks(widths, lambda d: 8 * k * d, _BLOCK_BYTES):
+                asks = [Ask(job.rows[width.at], ~np.eye(width.d, dtype=bool)) for width in block]
+                for width, without in zip(block, job.run.values(job.bound, asks), strict=True):
+                    full = job.select(job.full[width.at], width.at)
+                    values.put(width.at, full[:, None] - job.select(without, width.at))
+            base[:] = job.select(np.broadcast_to(empty_outputs(job, widths), (u, k)), np.arange(u))
+            exact = Table(job, widths, q)  # zeros
+            return job.result(values=values.rows(), base_values=base, std_error=exact.rows(), estimator="exact")
 
     def plan(self, x: Any, *, budget: int | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
         """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
@@ -115,8 +114,9 @@ class Occlusion:
         return plan_queries(self, "Occlusion", x, _one_less, probe)
 
 
-def _one_less(bound: Bound) -> Wanted:
-    return Wanted(~np.eye(one_width(bound, "Occlusion"), dtype=bool), certain=True)
+def _one_less(bound: Bound, rows: Ints) -> list[Wanted]:
+    widths = by_width(bound, rows, "Occlusion")
+    return [Wanted(rows[width.at], ~np.eye(width.d, dtype=bool), width.d, certain=True) for width in widths if width.d]
 
 
 def _check(budget: int | None, tol: float | None) -> None:
