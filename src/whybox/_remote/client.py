@@ -15,8 +15,7 @@ import numpy as np
 
 from whybox._random import generator
 from whybox._remote.budget import Budget, Ledger, Tokens
-from whybox._remote.connections import Posts, connect
-from whybox._remote.http1 import TransportError
+from whybox._remote.connections import Posts, TransportError, connect
 from whybox._remote.limits import Limits, RateLimiter
 from whybox._remote.loop import run_blocking
 from whybox._remote.retry import FATAL, TRANSIENT, Retry, parse_retry_after
@@ -122,7 +121,7 @@ class RemoteClient:
             RemoteError: the endpoint refused the client (401, 403, 404, redirect), or nothing succeeds any more.
             BudgetError: the budget does not allow the next request. In both cases, and where making a call, decode or on_outcome raises,
                 requests in flight are awaited and handed over first.
-            MissingDependencyError: the environment names a proxy, and httpx2 is not installed.
+            MissingDependencyError: aiohttp is not installed.
         """
         run_blocking(lambda: _Session(self, decode, on_outcome).run(iter(calls)))
 

@@ -1,29 +1,73 @@
-"""How requests travel: straight to the host, or through the proxy that the environment names."""
+"""How requests travel: by aiohttp, over connections that are kept open, through the proxy that the environment names, if it names one."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
-from whybox._remote.http1 import Poster, Response, TransportError
 from whybox.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    import httpx2
+    import aiohttp
 
 
-class Posts(Protocol):
-    """Posts a body to the one address."""
+class TransportError(Exception):
+    """The connection failed before the answer was complete.
+
+    Args:
+        message: what happened.
+        sent: whether the request may have reached the server.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer.
+
+    Args:
+        status: of HTTP.
+        headers: names in lower case; of repeated ones the last.
+        content: the body, decoded from its transfer and content coding.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Posts:
+    """Posts JSON bodies to one address."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http, self._url = http, url
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Response:
         """The answer, whatever its status.
 
+        Args:
+            body: JSON.
+            headers: further headers, such as the one with the key.
+
         Raises:
             TransportError: no connection, or no complete answer.
         """
+        import aiohttp
+
+        try:
+            # a redirect must not carry the key to another host
+            async with self._http.post(self._url, data=body, headers=headers, allow_redirects=False) as given:
+                content = await given.read()
+        except (aiohttp.ClientError, OSError) as error:
+            why = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise TransportError(why, sent=not isinstance(error, aiohttp.ClientConnectorError)) from error
+        return Response(given.status, {name.lower(): value for name, value in given.headers.items()}, content)
 
 
 @asynccontextmanager
@@ -36,33 +80,30 @@ async def connect(url: str, headers: Mapping[str, str], connections: int) -> Asy
         connections: how many are used at once.
 
     Raises:
-        MissingDependencyError: a proxy is to be used, and httpx2 is not installed.
+        MissingDependencyError: aiohttp is not installed.
     """
-    parts = urlsplit(url)
-    if getproxies().get(parts.scheme) is None or proxy_bypass(parts.netloc):
-        async with Poster(url, headers) as straight:
-            yield straight
-        return
     try:
-        import httpx2
+        import aiohttp
     except ImportError as error:
-        raise MissingDependencyError("httpx2", "llm", "an HTTP endpoint behind a proxy") from error
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-    # a redirect must not carry the key to another host; the caller sets the time that a request may take
-    async with httpx2.AsyncClient(headers=dict(headers), timeout=None, limits=limits, follow_redirects=False) as http:
-        yield _Proxied(http, url)
+        raise MissingDependencyError("aiohttp", "http", "an HTTP endpoint") from error
+    fixed = {"user-agent": "whybox", "accept": "application/json", "content-type": "application/json"} | dict(headers)
 
+    class Clean(aiohttp.TCPConnector):
+        """Gives up a connection on which something came that nobody had asked for: it would be taken for the next answer."""
 
-class _Proxied:
-    def __init__(self, http: httpx2.AsyncClient, url: str) -> None:
-        self._http, self._url = http, url
+        async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+            while True:
+                connection = await super().connect(*args, **kwargs)
+                if connection.protocol is None or not connection.protocol.should_close:
+                    return connection
+                connection.close()
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> Response:
-        import httpx2
-
-        try:
-            given = await self._http.post(self._url, content=body, headers={"content-type": "application/json"} | dict(headers))
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
-            why = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise TransportError(why, sent=not isinstance(error, (httpx2.ConnectError, httpx2.ProxyError))) from error
-        return Response(given.status_code, {name.lower(): value for name, value in given.headers.items()}, given.content)
+    # the caller sets the time that a request may take; whether the environment names a proxy is looked up once, not with every request
+    async with aiohttp.ClientSession(
+        headers=fixed,
+        connector=Clean(limit=connections),
+        timeout=aiohttp.ClientTimeout(total=None),
+        trust_env=bool(getproxies()),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as http:
+        yield Posts(http, url)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,9 @@ from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._job import Composed, count, distinct_rows, resolve_space
 from whybox.explainers._shapley import Plan
-from whybox.explainers._widths import by_width, check_size
+from whybox.explainers._widths import Width, widths_of
 from whybox.models import as_model
+from whybox.spaces.neighborhood import NeighborhoodBound
 from whybox.typing import Ask, Bound, Ints, Model
 
 _PROBE = 256
@@ -29,8 +30,8 @@ class QueryPlan:
     Args:
         method: the explainer.
         instances: distinct rows of x; repeated ones cost nothing.
-        codes: coalitions or samples: of each row, or of all together where they are shared; with ``tol``, the most. Where rows have
-            features of their own, those of the row with the most.
+        codes: coalitions or samples: of each row, or of all together where they are shared; with ``tol``, the most; where rows have
+            features of their own, those of the row that has most.
         draws: model rows of one code, such as the background's.
         at_most: model rows that will be sent at most, control rows included, repetitions after transient errors not.
         exact: model rows that will be sent, where that is certain: without ``tol``, and with ``Engine(dedupe=False, controls=False)``;
@@ -73,20 +74,16 @@ class QueryPlan:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an explainer asks about some rows.
+    """What an explainer asks for rows of one width.
 
     Args:
-        rows: (r,) their positions in x.
-        codes: (at least 1, d) codes such as are asked, for a probe.
-        m: how many are asked; with a tolerance, by the last round.
+        codes: (m, d) codes; with a tolerance, those of the last round.
         certain: so many are asked whatever the answers are.
         shared: they are asked once for all rows.
         empty: the empty coalition is asked as well.
     """
 
-    rows: Ints
     codes: NDArray[Any]
-    m: int
     certain: bool
     shared: bool = False
     empty: bool = True
@@ -103,27 +100,20 @@ def plan_shapley(
     """Count what :func:`whybox.explainers._shapley.explain_shapley` would ask, of the same plan and budget."""
     method = type(who).__name__
 
-    def wanted(bound: Bound, rows: Ints) -> list[Wanted]:
-        found = []
-        for width in by_width(bound, rows, method):
-            if width.d:  # without features there is nothing to leave out
-                most = budget(width.d, bound.draws)
-                check_size(bound, rows, method, width, most)
-                codes = plan(width.d, most).codes
-                found.append(Wanted(rows[width.at], codes, len(codes), certain=tol is None))
-        return found
+    def wanted(bound: Bound, d: int) -> Wanted:
+        return Wanted(plan(d, budget(d, bound.draws)).codes, certain=tol is None)
 
     return plan_queries(who, method, x, wanted, probe)
 
 
-def plan_queries(who: Composed, method: str, x: Any, wanted: Callable[[Bound, Ints], list[Wanted]], probe: int | bool | None) -> QueryPlan:
+def plan_queries(who: Composed, method: str, x: Any, wanted: Callable[[Bound, int], Wanted], probe: int | bool | None) -> QueryPlan:
     """Count what a call would ask; no model call is made without a probe.
 
     Args:
         who: the explainer.
         method: its name.
         x: rows to explain.
-        wanted: what is asked about the distinct rows, once the space is bound.
+        wanted: what is asked for rows of one width, once the space is bound.
         probe: model rows to send for a measurement of time; True takes a number that fits the model; None and False send none.
 
     Raises:
@@ -132,30 +122,49 @@ def plan_queries(who: Composed, method: str, x: Any, wanted: Callable[[Bound, In
     model = as_model(who.model, output=who.output)  # type: ignore[arg-type]  # as_model checks the name
     bound = resolve_space(who.space, who.background).bind(x, model)
     rows, _ = distinct_rows(bound)
-    asked = wanted(bound, rows)
-    u, draws = len(rows), bound.draws
-    described = u + sum((1 if part.shared else len(part.rows)) * part.m * draws for part in asked)
-    empty = [part for part in asked if part.empty]
-    described += draws * (min(len(empty), 1) if bound.shared_empty else sum(len(part.rows) for part in empty))
-    engine = who.engine
-    sure = all(part.certain for part in asked) and not engine.controls and engine.dedupe is False and engine.cache is None
+    if isinstance(bound, NeighborhoodBound) and method == "LIME":
+        widths = [Width(bound.d, np.arange(len(rows)))]
+    else:
+        widths = widths_of(bound, rows, method)
+    parts = [_Part(len(width.at), wanted(bound, width.d), rows[width.at]) for width in widths if width.d]
+    u, draws, engine = len(rows), bound.draws, who.engine
+    described = u + sum(part.codes for part in parts) * draws
+    empty = any(part.wanted.empty for part in parts)
+    if empty:
+        described += draws * (1 if bound.shared_empty else sum(part.rows for part in parts))
+    sure = all(part.wanted.certain for part in parts) and not engine.controls and engine.dedupe is False and engine.cache is None
     at_most = described + (_CONTROLS * (described // 100) if engine.controls else 0)
-    speed = None if probe is None or probe is False else _probe(model, bound, asked, probe, engine)
+    largest = max(parts, key=lambda part: part.codes, default=None)
+    speed = None if probe is None or probe is False else _probe(model, bound, largest, probe, engine)
     return QueryPlan(
         method=method,
         instances=u,
-        codes=max((part.m for part in asked), default=0),
+        codes=max((len(part.wanted.codes) for part in parts), default=0),
         draws=draws,
         at_most=at_most,
         exact=described if sure else None,
-        calls=_calls(asked, u, draws, engine, model),
+        calls=_calls(parts, empty, u, draws, engine, model),
         requests=None if model.remote is None else -(-at_most // model.remote.rows_per_request),
         seconds=None if speed is None else _seconds(at_most, speed[0], model),
         probe_queries=0 if speed is None else speed[1],
     )
 
 
-def _calls(asked: list[Wanted], u: int, draws: int, engine: Engine, model: Model) -> int | None:
+@dataclass(frozen=True)
+class _Part:
+    """What is asked for the rows of one width: so many rows, at these positions."""
+
+    rows: int
+    wanted: Wanted
+    at: Ints
+
+    @property
+    def codes(self) -> int:
+        """Codes, each counted for every row that it is asked for."""
+        return len(self.wanted.codes) * (1 if self.wanted.shared else self.rows)
+
+
+def _calls(parts: Sequence[_Part], empty: bool, u: int, draws: int, engine: Engine, model: Model) -> int | None:
     """Calls for the rows, the codes and the empty coalition; a batch that holds more than an instance's rows holds whole instances."""
     most = engine.max_batch if engine.max_batch is not None else model.max_batch
     if engine.batch_size != "auto":
@@ -165,9 +174,9 @@ def _calls(asked: list[Wanted], u: int, draws: int, engine: Engine, model: Model
     else:
         return None
     size = size if most is None else min(size, most)
-    calls = -(-u // size) + int(any(part.empty for part in asked))
-    for part in asked:
-        run, instances = part.m * draws, 1 if part.shared else len(part.rows)
+    calls = -(-u // size) + int(empty)
+    for part in parts:
+        run, instances = len(part.wanted.codes) * draws, 1 if part.wanted.shared else part.rows
         calls += -(-instances // (size // run)) if 0 < run <= size else instances * -(-run // size)
     return calls
 
@@ -181,16 +190,15 @@ def _seconds(queries: int, seconds_a_row: float, model: Model) -> float:
     return max(queries * seconds_a_row, 60.0 * ((requests - 1) // remote.requests_per_minute))
 
 
-def _probe(model: Model, bound: Bound, asked: list[Wanted], probe: int | bool, engine: Engine) -> tuple[float, int]:
+def _probe(model: Model, bound: Bound, part: _Part | None, probe: int | bool, engine: Engine) -> tuple[float, int]:
     """Seconds a row, and rows that were sent: one row to warm up, then the probe in one call."""
     remote = model.remote
-    most_codes = max(asked, key=lambda part: len(part.rows) * len(part.codes), default=None)
-    ask = Ask(np.empty(0, dtype=np.int64), np.empty((0, 0))) if most_codes is None else Ask(most_codes.rows, most_codes.codes)
     size = (_PROBE if remote is None else 4 * remote.concurrency * remote.rows_per_request) if probe is True else count("probe", probe)
     most = engine.max_batch if engine.max_batch is not None else model.max_batch
-    there = len(ask.instances) * len(ask.codes) * bound.draws
+    ask = None if part is None else Ask(part.at, part.wanted.codes)
+    there = 0 if ask is None else len(ask.instances) * len(ask.codes) * bound.draws
     size = min(size, there, *([] if most is None else [most]))
-    if size < 1:
+    if ask is None or size < 1:
         raise OptionError("probe: there is nothing to ask, and so nothing to measure; leave probe out")
     quiet = replace(engine, batch_size=size, controls=False, dedupe=False, cache=None)
     with quiet.start(model) as run:

@@ -63,7 +63,7 @@ def explain_shapley(
     """
     limit = None if tol is None else positive("tol", tol)
     with Job(request) as job:
-        widths = by_width(job.bound, job.rows, request.method)
+        widths = by_width(job)
         made = [_plans(job, width, plan, budget, limit) for width in widths]
         plans = {width.d: mine for width, mine in zip(widths, made, strict=True)}
         apply = link_function(link)
@@ -105,7 +105,7 @@ def _plans(job: Job, width: Width, plan: Callable[[int, int], Plan], budget: Cal
     if width.d == 0:
         return []
     rounds = _rounds(width.d, budget(width.d, job.bound.draws), tol)
-    check_size(job.bound, job.rows, job.request.method, width, rounds[-1])
+    check_size(job, width, rounds[-1])
     return [plan(width.d, m) for m in rounds]
 
 

@@ -28,12 +28,17 @@ class Width:
     at: Ints
 
 
-def by_width(bound: Bound, rows: Ints, method: str) -> list[Width]:
+def by_width(job: Job) -> list[Width]:
+    """The job's distinct rows by their number of features, see :func:`widths_of`."""
+    return widths_of(job.bound, job.rows, job.request.method)
+
+
+def widths_of(bound: Bound, rows: Ints, method: str) -> list[Width]:
     """Distinct rows by their number of features; a single entry where all rows have the same features.
 
     Args:
-        bound: the space, bound to x.
-        rows: (u,) positions of the distinct rows in x.
+        bound: the space, bound to the rows.
+        rows: (u,) the distinct ones.
         method: for messages.
 
     Raises:
@@ -51,22 +56,15 @@ def by_width(bound: Bound, rows: Ints, method: str) -> list[Width]:
     return [Width(int(d), np.flatnonzero(widths == d)) for d in found.tolist()]
 
 
-def check_size(bound: Bound, rows: Ints, method: str, width: Width, codes: int) -> None:
+def check_size(job: Job, width: Width, codes: int) -> None:
     """Refuse codes that are too many to hold, where rows have features of their own.
-
-    Args:
-        bound: the space, bound to x.
-        rows: (u,) positions of the distinct rows in x.
-        method: for messages.
-        width: some of them.
-        codes: how many.
 
     Raises:
         InputError: names the row, and says which spaces are coarser.
     """
-    if isinstance(bound, OwnFeatures) and width.d * codes > _MOST_CELLS:
+    if isinstance(job.bound, OwnFeatures) and width.d * codes > _MOST_CELLS:
         raise InputError(
-            f"{method}: row {rows[width.at[0]]} has {width.d:,} features, and {codes:,} coalitions of so many are more "
+            f"{job.request.method}: row {job.rows[width.at[0]]} has {width.d:,} features, and {codes:,} coalitions of so many are more "
             "than can be held; take a coarser space (Sentences or Passages for a long text, fewer segments for an image) or a lower budget"
         )
 

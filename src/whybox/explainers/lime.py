@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whybox._random import generator
 from whybox.engine import Engine
@@ -23,7 +24,7 @@ from whybox.solvers.linear import Selection
 from whybox.spaces import Baseline, Groups, Marginal
 from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
 from whybox.spaces.neighborhood import Neighborhood, NeighborhoodBound
-from whybox.typing import Bound, Coalitions, Floats, Ints, LocalBound, Space, Target
+from whybox.typing import Bound, Coalitions, Floats, LocalBound, Space, Target
 
 NEIGHBORHOODS: dict[str, dict[str, Any]] = {
     "bins": {},
@@ -34,7 +35,6 @@ NEIGHBORHOODS: dict[str, dict[str, Any]] = {
 }
 SETTINGS = ("neighborhood", "discretize", "kernel_width", "sampler", "num_features", "feature_selection", "solver", "alpha", "control")
 DEFAULT_SAMPLES, MOST_SAMPLES = 5000, 100_000
-_PROBED = 256  # samples that a probe of the cost may send
 
 
 class LowFidelityWarning(UserWarning):
@@ -131,10 +131,11 @@ class LIME:
             settings["kernel_width"] = self.kernel_width
         return Neighborhood(self.background, **settings)
 
-    def _local(self, bound: Bound, rows: Ints) -> tuple[LocalBound, list[Width]]:
+    def _local(self, job: Job) -> tuple[LocalBound, list[Width]]:
         """Where it looks, and the rows by width."""
+        bound = job.bound
         if isinstance(bound, NeighborhoodBound):
-            return bound, [Width(bound.d, np.arange(len(rows)))]
+            return bound, [Width(bound.d, np.arange(len(job.rows)))]
         if not isinstance(bound, Coalitions):
             raise OptionError(f"space: LIME needs a Neighborhood, or a space of coalitions such as Words, got {type(bound).__name__}")
         if self.neighborhood not in ("bins", "glime"):
@@ -142,7 +143,7 @@ class LIME:
         width = bound.kernel_width if self.kernel_width is None else self.kernel_width
         if not width > 0:
             raise OptionError(f"kernel_width: expected a positive number, inf or None, got {width!r}")
-        return CoalitionNeighborhood(bound.design, width, weighed=self.neighborhood == "glime"), by_width(bound, rows, "LIME")
+        return CoalitionNeighborhood(bound.design, width, weighed=self.neighborhood == "glime"), by_width(job)
 
     def explain(
         self,
@@ -187,9 +188,9 @@ class LIME:
         alpha = self.alpha if self.solver == "ridge" else 0.0
         plan = LocalPlan(samples, tol, self.sampler, self.control == "auto", alpha, self.num_features, self.feature_selection)
         with Job(request) as job:
-            local, widths = self._local(job.bound, job.rows)
+            local, widths = self._local(job)
             for wide in widths:
-                check_size(job.bound, job.rows, "LIME", wide, samples)
+                check_size(job, wide, samples)
             fit = explain_local(job, local, widths, plan)
             found = job.result(
                 values=fit.values.rows(),
@@ -216,24 +217,15 @@ class LIME:
             OptionError: an argument has a value that does not exist.
         """
         samples = _samples(budget, tol)
-        who = replace(self, space=self._space(), background=None)
 
-        def wanted(bound: Bound, rows: Ints) -> list[Wanted]:
-            local, widths = self._local(bound, rows)
-            for wide in widths:
-                check_size(bound, rows, "LIME", wide, samples)
-            draw = generator(0)
+        def wanted(bound: Bound, d: int) -> Wanted:
             if isinstance(bound, NeighborhoodBound):
-                codes = unit_points(min(samples, _PROBED), bound.d, draw, "monte-carlo")
-                return [Wanted(rows, codes, samples, certain=tol is None, shared=local.shared, empty=False)]
+                codes: NDArray[Any] = unit_points(samples, d, generator(0), "monte-carlo")
+                return Wanted(codes, certain=tol is None, shared=bound.shared, empty=False)
             # coalitions: those that repeat, and the full one, are not asked
-            return [
-                Wanted(rows[wide.at], draw.random((_PROBED, wide.d)) < 0.5, samples, certain=False, empty=False)
-                for wide in widths
-                if wide.d
-            ]
+            return Wanted(generator(0).random((samples, d)) < 0.5, certain=False, empty=False)
 
-        return plan_queries(who, "LIME", x, wanted, probe)
+        return plan_queries(replace(self, space=self._space(), background=None), "LIME", x, wanted, probe)
 
     def _warn(self, found: Attribution, fit: LocalRows, tol: float | None, samples: int) -> None:
         assert found.score is not None

@@ -14,7 +14,7 @@ from whybox.explainers._job import Job, Request, resolve_space
 from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
 from whybox.explainers._widths import Table, blocks, by_width, empty_outputs
 from whybox.explanations import Attribution
-from whybox.typing import Ask, Bound, Ints, Space, Target
+from whybox.typing import Ask, Space, Target
 
 _BLOCK_BYTES = 4 << 20
 
@@ -84,7 +84,7 @@ class Occlusion:
         _check(budget, tol)
         request = Request(self, x, seed, target, progress, checkpoint, {})
         with Job(request) as job:
-            widths = by_width(job.bound, job.rows, request.method)
+            widths = by_width(job)
             u, k = job.full.shape
             q = k if job.chosen is None else 1
             base, values = np.empty((u, q)), Table(job, widths, q)
@@ -111,12 +111,7 @@ class Occlusion:
             OptionError: an argument has a value that does not exist.
         """
         _check(budget, tol)
-        return plan_queries(self, "Occlusion", x, _one_less, probe)
-
-
-def _one_less(bound: Bound, rows: Ints) -> list[Wanted]:
-    widths = by_width(bound, rows, "Occlusion")
-    return [Wanted(rows[width.at], ~np.eye(width.d, dtype=bool), width.d, certain=True) for width in widths if width.d]
+        return plan_queries(self, "Occlusion", x, lambda _, d: Wanted(~np.eye(d, dtype=bool), certain=True), probe)
 
 
 def _check(budget: int | None, tol: float | None) -> None:

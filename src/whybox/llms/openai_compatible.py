@@ -144,7 +144,7 @@ class OpenAICompatible:
         Raises:
             RemoteError: the endpoint refused the client, or nothing succeeds any more.
             BudgetError: the next request could exceed the budget. Replies that arrived were handed to ``on_reply``.
-            MissingDependencyError: the environment names a proxy, and httpx2 is not installed.
+            MissingDependencyError: aiohttp is not installed.
         """
         places: dict[Prompt, list[int]] = {}
         for position, prompt in enumerate(prompts):
