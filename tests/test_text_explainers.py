@@ -18,7 +18,7 @@ from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, Permutatio
 from whybox.samplers.removals import removals
 from whybox.spaces import Fields, Marginal, Passages, Sentences, Words
 from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
-from whybox.testing import RecordingModel
+from whybox.testing import FAULTS, RecordingModel
 
 EXPLAINERS = {
     "ExactSHAP": ExactSHAP,
@@ -245,6 +245,31 @@ def test_records_are_explained_by_field():
     assert all(np.array_equal(a, b) for a, b in zip(e.values, framed.values, strict=True))
     assert e[0].feature_names[:2] == ("question: good", "question: food")
     assert "question: good food" in re.sub(r"<[^>]*>", "", e[0].to_html())
+
+
+ON_ARRAYS = {"answers in its input"}  # it writes numbers into the rows, which texts have no place for
+
+
+@pytest.mark.parametrize("name", ["KernelSHAP", "LIME"])
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name not in ON_ARRAYS], ids=lambda fault: fault.name)
+def test_faulty_model_of_texts_is_explained_right_or_refused_by_name(name, fault):
+    model = fault.make(judge)
+    if fault.name == "slow":
+        model.seconds = 1e-6
+    call = partial(explain, name, model, x=[*TEXTS[:2], "a b c d e f g h i j"], engine=wb.Engine(batch_size=256, retry_wait=0.0))
+    if fault.outcome is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            e = call()
+        clean = explain(name, x=[*TEXTS[:2], "a b c d e f g h i j"], engine=wb.Engine(batch_size=256))
+        assert all(np.array_equal(ours.ravel(), theirs.ravel()) for ours, theirs in zip(e.values, clean.values, strict=True))
+    elif issubclass(fault.outcome, Warning):
+        with pytest.warns(fault.outcome):
+            call()
+    else:
+        with pytest.raises(fault.outcome) as caught:
+            call()
+        assert type(caught.value) is fault.outcome
 
 
 # --- LIME -----------------------------------------------------------------------------------------------------------------------------

@@ -194,6 +194,7 @@ def _fit(job: Job, local: LocalBound, plan: LocalPlan, width: Width, y: Floats, 
         k=plan.k,
         how=plan.how,
         known=mine,
+        paired=isinstance(local, CoalitionNeighborhood) and not local.weighed and plan.sampler != "monte-carlo",
     )
 
 

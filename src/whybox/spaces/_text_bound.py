@@ -18,7 +18,6 @@ from whybox.spaces._split import Spans
 from whybox.spaces.marginal import average
 from whybox.typing import Ask, Bools, Floats, Ints, Rows
 
-
 _TOGETHER = 6  # features whose coalitions are written out: 64 texts, of which a row takes one
 
 
