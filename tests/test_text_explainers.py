@@ -125,6 +125,20 @@ def test_a_tolerance_holds_for_every_width(name):
     assert np.array_equal(alone[0].values, e[4].values)
 
 
+@pytest.mark.parametrize("kept", [1 << 28, 0])
+def test_rounds_of_lime_ask_nothing_again(kept, monkeypatch):
+    monkeypatch.setattr("whybox.explainers._local._KEPT_BYTES", kept)
+    model = RecordingModel(judge)
+    texts = [" ".join(f"w{i} good" for i in range(14)), "bad " * 28]
+    with pytest.warns(wb.ToleranceWarning):
+        e = explain("LIME", model, x=texts, tol=1e-6, budget=2000, engine=wb.Engine(controls=False, dedupe=False))
+    once = explain("LIME", x=texts, budget=2000)
+    assert (model.n_rows < 4100) == (kept > 0)
+    assert e.n_queries == model.n_rows
+    assert e[0].values.shape == once[0].values.shape
+    assert e.estimator == once.estimator
+
+
 def test_a_tolerance_that_is_not_reached_is_told():
     rough = RecordingModel(lambda texts: np.array([hash_of(text) for text in texts]))
     with pytest.warns(wb.ToleranceWarning, match="not reached"):
