@@ -45,6 +45,7 @@ FAITH = (
     "shap Kernel, 10 words",
     "whybox KernelSHAP, 10 words",
 )
+OTHER = {"Positive": "Negative", "Negative": "Positive"}
 Spans = list[tuple[int, int]]
 
 
@@ -61,17 +62,14 @@ def pairs(path: Path) -> list[tuple[str, str, str]]:
 
 def generated(n: int, seed: int) -> list[tuple[str, str, str]]:
     """Reviews that praise or condemn the food, and the same reviews had the food been the opposite."""
-    from whybox.concepts import StructuralCounterfactuals
     from whybox.datasets import concept_reviews
 
     data = concept_reviews(n, seed=seed)
-    edited = StructuralCounterfactuals(data)
-    found = []
-    for to, others in (("Negative", "Positive"), ("Positive", "Negative")):
-        chosen = [text for text, food in zip(data.texts, data.values("food"), strict=True) if food == others]
-        edits = edited.counterfactuals(chosen, "food", to=to) if chosen else []
-        found += [(text, others, edit) for text, edit in zip(chosen, edits, strict=True)]
-    return found
+    return [
+        (text, food, data.counterfactual([i], {"food": OTHER[food]}, estimand="direct")[0])
+        for i, (text, food) in enumerate(zip(data.texts, data.values("food"), strict=True))
+        if food in OTHER
+    ]
 
 
 def corpus(data: str | None, part: str) -> list[tuple[str, str, str]]:
@@ -84,7 +82,7 @@ def make_model(data: str | None) -> Any:
     texts, labels = [], []
     for original, label, edited in corpus(data, "train"):
         texts += [original, edited]
-        labels += [label, "Positive" if label == "Negative" else "Negative"]
+        labels += [label, OTHER[label]]
     return make_pipeline(TfidfVectorizer(), LogisticRegression(C=10.0)).fit(texts, labels)
 
 
