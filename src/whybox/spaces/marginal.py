@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox._arrays import cell_hashes, concat_rows, is_frame, is_series
-from whybox.errors import InputError, OutputValueError, ShapeError
+from whybox.errors import InputError, ShapeError
+from whybox.spaces._average import average
+from whybox.spaces._blocks import blocks
 from whybox.spaces._columns import Columns
 from whybox.spaces._ingest import as_rows, join
 from whybox.typing import Ask, Floats, Ints, Model, Rows
@@ -143,23 +145,11 @@ class MarginalBound:
         return self.columns.digest() + ("" if self.weights is None else hashlib.sha256(self.weights.tobytes()).hexdigest())
 
     def compose(self, ask: Ask, start: int, stop: int) -> Rows:
-        """Rows start to stop of an ask, as at most five blocks: whole instances, and what sticks out at both ends."""
-        m, b = len(ask.codes), self.draws
-        parts = []
-        while start < stop:
-            code, draw = divmod(start, b)
-            instance, code = divmod(code, m)
-            if draw or stop - start < b:  # within one code
-                size = min(b - draw, stop - start)
-                block = slice(instance, instance + 1), slice(code, code + 1), slice(draw, draw + size)
-            elif code or stop - start < m * b:  # whole codes of one instance
-                count = min(m - code, (stop - start) // b)
-                size, block = count * b, (slice(instance, instance + 1), slice(code, code + count), slice(0, b))
-            else:  # whole instances
-                count = (stop - start) // (m * b)
-                size, block = count * m * b, (slice(instance, instance + count), slice(0, m), slice(0, b))
-            parts.append(self.columns.block(ask.instances[block[0]], ask.codes[block[1]], block[2]))
-            start += size
+        """Rows start to stop of an ask, a few blocks at a time."""
+        parts = [
+            self.columns.block(ask.instances[rows], ask.codes[codes], draws)
+            for rows, codes, draws in blocks(start, stop, len(ask.codes), self.draws)
+        ]
         return concat_rows(parts)
 
     def take(self, ask: Ask, index: Ints) -> Rows:
@@ -191,23 +181,5 @@ class MarginalBound:
         return keys.reshape(-1, 2)
 
     def fold(self, ask: Ask, outputs: Floats) -> Floats:
-        """Average over the background: (n_i, m, b, k) to (n_i, m, k). NaN outputs, where the engine let them through, are left out.
-
-        Raises:
-            OutputValueError: all outputs of a coalition are NaN.
-        """
-        if self.draws == 1 and not np.isnan(outputs.sum()):
-            return outputs[:, :, 0, :]
-        weights = np.full(self.draws, 1.0 / self.draws) if self.weights is None else self.weights
-        if not np.isnan(outputs.sum()):
-            if self.weights is None:
-                return np.asarray(np.add.reduce(outputs, axis=2) / self.draws)
-            return np.asarray(np.add.reduce(outputs * weights[:, None], axis=2))
-        there = ~np.isnan(outputs)
-        total = np.add.reduce(there * weights[:, None], axis=2)
-        if (total == 0).any():
-            raise OutputValueError(
-                "all outputs of a coalition are NaN: nothing is left to average; mend the model or enlarge the background"
-            )
-        result: Floats = np.add.reduce(np.where(there, outputs, 0.0) * weights[:, None], axis=2) / total
-        return result
+        """Average over the background, see :func:`whybox.spaces._average.average`."""
+        return average(outputs, self.weights)
