@@ -3,6 +3,7 @@
 from whybox.spaces.groups import Groups
 from whybox.spaces.marginal import Baseline, Marginal
 from whybox.spaces.neighborhood import Neighborhood
+from whybox.spaces.segments import Segments
 from whybox.spaces.summaries import summarize
 
-__all__ = ["Baseline", "Groups", "Marginal", "Neighborhood", "summarize"]
+__all__ = ["Baseline", "Groups", "Marginal", "Neighborhood", "Segments", "summarize"]
