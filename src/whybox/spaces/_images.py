@@ -82,8 +82,8 @@ def as_images(x: Any, channels: Channels | None, shape: tuple[int, ...] | None) 
     for image in items if isinstance(items, list) else [items]:
         if 0 in image.shape:
             raise InputError(f"x: an image of shape {tuple(image.shape)} has no pixels")
-        kind = str(image.dtype).rpartition(".")[2]
-        if not kind.startswith(("float", "bfloat", "int", "uint", "bool")) or kind == "float128":
+        name = image.dtype.newbyteorder("=").name if is_numpy(image) else str(image.dtype).rpartition(".")[2]
+        if not name.startswith(("float", "bfloat", "int", "uint", "bool")) or name in ("float96", "float128"):
             raise InputError(f"x: expected pixels that are numbers of at most 8 bytes, got dtype {image.dtype}; convert the images")
     return Images(items, channels, shape)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class SegmentsBound:
     fill: Fill
     model: Model
     members: None = None
+    design: Literal["bernoulli"] = "bernoulli"
+    kernel_width: float = 0.25
     _filled: dict[int, Array] = field(default_factory=dict, repr=False, compare=False)
     _layouts: dict[int, Layout] = field(default_factory=dict, repr=False, compare=False)
     _hashes: dict[int, _Hashes] = field(default_factory=dict, repr=False, compare=False)
@@ -88,6 +90,17 @@ class SegmentsBound:
     def feature_names(self, instance: int) -> tuple[str, ...]:
         """Names of an image's segments."""
         return self._map(instance).names
+
+    def inputs(self, instance: int) -> NDArray[Any]:
+        """(h, w) or (h, w, c) the image, channels last."""
+        return self.images.host(instance)
+
+    def data(self, instance: int) -> NDArray[Any]:
+        """(d,) mean pixel of each segment, over all channels."""
+        found, image = self._map(instance), self.images.host(instance)
+        pixels = image.reshape(found.labels.size, -1).mean(axis=1, dtype=np.float64)
+        at = found.labels.reshape(-1)
+        return np.bincount(at[at >= 0], weights=pixels[at >= 0], minlength=found.d) / np.bincount(at[at >= 0], minlength=found.d)
 
     def marks(self, instance: int) -> Ints:
         """(h, w) the segment of each pixel; -1 where a pixel belongs to none."""
