@@ -5,5 +5,6 @@ from whybox.spaces.marginal import Baseline, Marginal
 from whybox.spaces.neighborhood import Neighborhood
 from whybox.spaces.segments import Segments
 from whybox.spaces.summaries import summarize
+from whybox.spaces.text import Passages, Sentences, Tokens, Words
 
-__all__ = ["Baseline", "Groups", "Marginal", "Neighborhood", "Segments", "summarize"]
+__all__ = ["Baseline", "Groups", "Marginal", "Neighborhood", "Passages", "Segments", "Sentences", "Tokens", "Words", "summarize"]

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox._arrays import cell_hashes, concat_rows, is_array, is_numpy, is_torch, namespace, value_bits
-from whybox.spaces._average import average
 from whybox.spaces._blocks import blocks
 from whybox.spaces._canvas import Canvas, Layout, canvas
 from whybox.spaces._fills import Fill
 from whybox.spaces._images import Images
 from whybox.spaces._label_maps import LabelMap, tree
+from whybox.spaces.marginal import average
 from whybox.typing import Array, Ask, Floats, Ints, Model, Rows
 
 _HELD_BYTES = 128 << 20
@@ -250,7 +250,7 @@ class SegmentsBound:
 
     def fold(self, ask: Ask, outputs: Floats) -> Floats:
         """Mean over the background images."""
-        return average(outputs, None)
+        return average(outputs)
 
 
 def _index(at: Ints, like: Array) -> Array:

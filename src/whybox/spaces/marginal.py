@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from whybox._arrays import cell_hashes, concat_rows, is_frame, is_series
 from whybox.errors import InputError, ShapeError
-from whybox.spaces._average import average
 from whybox.spaces._blocks import blocks
 from whybox.spaces._columns import Columns
 from whybox.spaces._ingest import as_rows, join
@@ -181,5 +180,32 @@ class MarginalBound:
         return keys.reshape(-1, 2)
 
     def fold(self, ask: Ask, outputs: Floats) -> Floats:
-        """Average over the background, see :func:`whybox.spaces._average.average`."""
+        """Average over the background: (n_i, m, b, k) to (n_i, m, k). NaN outputs, where the engine let them through, are left out.
+
+        Raises:
+            OutputValueError: all outputs of a coalition are NaN.
+        """
         return average(outputs, self.weights)
+
+
+def average(outputs: Floats, weights: Floats | None = None) -> Floats:
+    """Mean over draws: (n_i, m, b, k) to (n_i, m, k). NaN outputs, where the engine let them through, are left out.
+
+    Raises:
+        OutputValueError: all outputs of a coalition are NaN.
+    """
+    draws = outputs.shape[2]
+    known = not np.isnan(outputs.sum())
+    if draws == 1 and known:
+        return outputs[:, :, 0, :]
+    if known and weights is None:
+        return np.asarray(np.add.reduce(outputs, axis=2) / draws)
+    weights = np.full(draws, 1.0 / draws) if weights is None else weights
+    if known:
+        return np.asarray(np.add.reduce(outputs * weights[:, None], axis=2))
+    there = ~np.isnan(outputs)
+    total = np.add.reduce(there * weights[:, None], axis=2)
+    if (total == 0).any():
+        raise OutputValueError("all outputs of a coalition are NaN: nothing is left to average; mend the model or enlarge the background")
+    result: Floats = np.add.reduce(np.where(there, outputs, 0.0) * weights[:, None], axis=2) / total
+    return result
