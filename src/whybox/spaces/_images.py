@@ -42,7 +42,7 @@ class Images:
 
     def raw(self, i: int) -> NDArray[Any]:
         """Image i as NumPy array in its own layout."""
-        image = to_numpy(self.items[i])
+        image = to_numpy(self.items[i] if isinstance(self.items, list) else self.items[i, ...])
         return image if self.shape is None else image.reshape(self.shape)
 
     def channels_last(self, image: NDArray[Any]) -> NDArray[Any]:
@@ -68,7 +68,7 @@ def as_images(x: Any, channels: Channels | None, shape: tuple[int, ...] | None) 
         SchemaError: flattened images of another size than ``shape``.
     """
     items = _items(x)
-    first = items[0]
+    first = items[0] if isinstance(items, list) else items[0, ...]
     if shape is not None:
         if isinstance(items, list) or first.ndim != 1:
             raise ShapeError(f"x: with shape={shape} expected flattened images (n, {int(np.prod(shape))}), got {_shape_of(items)}")
@@ -82,7 +82,7 @@ def as_images(x: Any, channels: Channels | None, shape: tuple[int, ...] | None) 
     for image in items if isinstance(items, list) else [items]:
         if 0 in image.shape:
             raise InputError(f"x: an image of shape {tuple(image.shape)} has no pixels")
-        name = image.dtype.newbyteorder("=").name if is_numpy(image) else str(image.dtype).rpartition(".")[2]
+        name = image.dtype.name if is_numpy(image) else str(image.dtype).rpartition(".")[2]
         if not name.startswith(("float", "bfloat", "int", "uint", "bool")) or name in ("float96", "float128"):
             raise InputError(f"x: expected pixels that are numbers of at most 8 bytes, got dtype {image.dtype}; convert the images")
     return Images(items, channels, shape)
@@ -108,7 +108,7 @@ def _items(x: Any) -> Array | list[Array]:
         raise InputError("x: has no images; expected at least one")
     if x.ndim == 1:
         raise ShapeError(f"x: {what}; got shape {tuple(x.shape)}")
-    return np.asarray(x) if is_numpy(x) else x
+    return np.asarray(x, dtype=x.dtype.newbyteorder("=")) if is_numpy(x) else x
 
 
 def _listed(x: Sequence[Any]) -> Array | list[Array]:

@@ -28,6 +28,9 @@ class LabelMap:
     labels: Ints
     names: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        self.labels.setflags(write=False)  # explanations show it, and share it
+
     @property
     def d(self) -> int:
         """Segments."""

@@ -115,7 +115,7 @@ class SegmentsBound:
         """Explained images as the model takes them."""
         if isinstance(self.placed, list):
             return [_copy(image) for image in self.placed[start:stop]]
-        return self.placed[start:stop]
+        return self.placed[start:stop, ...]
 
     def row_keys(self) -> NDArray[np.uint64] | None:
         """Digests of the images, and of their label maps where each has its own."""
@@ -184,7 +184,7 @@ class SegmentsBound:
         shape = tuple(like.shape) if isinstance(self.placed, list) else tuple(like.shape[1:])
         drawn = canvas(like, shape)
         if isinstance(self.placed, list):
-            kept = drawn.cells(like[None])
+            kept = drawn.cells(like[None, ...])
         elif is_numpy(like) or is_torch(like):
             kept = drawn.cells(like[instances if len(instances) > 1 else slice(first, first + 1)])
         else:

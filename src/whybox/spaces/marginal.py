@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox._arrays import cell_hashes, concat_rows, is_frame, is_series
-from whybox.errors import InputError, ShapeError
+from whybox.errors import InputError, OutputValueError, ShapeError
 from whybox.spaces._blocks import blocks
 from whybox.spaces._columns import Columns
 from whybox.spaces._ingest import as_rows, join
