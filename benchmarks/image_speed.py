@@ -83,7 +83,7 @@ def explain(library: str, network: Any, image: np.ndarray, labels: np.ndarray, s
 
         explainer = LimeImageExplainer(random_state=0)
         return explainer.explain_instance(
-            image, predict, hide_color=0, num_samples=samples, segmentation_fn=lambda _: labels, progress_bar=False
+            image, predict, hide_color=0, num_samples=samples, segmentation_fn=lambda _: labels
         )
     if library.startswith("captum"):
         import captum.attr

@@ -42,8 +42,11 @@ class Canvas(Protocol):
     def mask(self, codes: Bools, layout: Layout) -> Array:
         """(m, d) codes as (m, cells): which cells are kept."""
 
+    def against(self, kept: Array, filled: Array) -> Array:
+        """What ``choose`` takes for the kept cells: (n, cells) and (n or 1, b, cells) to (n, b or 1, cells)."""
+
     def choose(self, mask: Array, kept: Array, filled: Array) -> Array:
-        """Cells of ``kept`` where the mask says so, else of ``filled``; all three broadcast. The mask may be overwritten."""
+        """Cells of ``kept`` (as ``against`` gives them) where the mask says so, else of ``filled``; all broadcast. The mask is used up."""
 
     def rows(self, cells: Array) -> Rows:
         """(..., cells) as images of the model's own."""
@@ -95,11 +98,14 @@ class HostCanvas:
         ones[:, : layout.d] = -codes.astype(self._bits)
         return np.repeat(ones[:, segments], lengths, axis=1)
 
+    def against(self, kept: NDArray[Any], filled: NDArray[Any]) -> NDArray[Any]:
+        """The bits in which they differ."""
+        return np.asarray(kept[:, None] ^ filled)
+
     def choose(self, mask: NDArray[Any], kept: NDArray[Any], filled: NDArray[Any]) -> NDArray[Any]:
         """By bits."""
-        differing = kept ^ filled
-        shape = np.broadcast_shapes(mask.shape, differing.shape)
-        chosen: NDArray[Any] = np.bitwise_and(mask, differing, out=mask if mask.shape == shape else None)
+        fits = mask.shape == np.broadcast_shapes(mask.shape, kept.shape)
+        chosen: NDArray[Any] = np.bitwise_and(mask, kept, out=mask if fits else None)
         chosen ^= filled
         return chosen
 
@@ -128,6 +134,10 @@ class LibraryCanvas:
         kept = np.concatenate([codes, np.ones((len(codes), 1), dtype=bool)], axis=1)
         at = self.xp.asarray(layout.cells, device=self.device)
         return self.xp.take(self.xp.asarray(kept, device=self.device), at, axis=1)
+
+    def against(self, kept: Array, filled: Array) -> Array:
+        """The kept cells themselves."""
+        return kept[:, None, :]
 
     def choose(self, mask: Array, kept: Array, filled: Array) -> Array:
         """By ``where``."""

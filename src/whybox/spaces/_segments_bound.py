@@ -28,7 +28,7 @@ class Pixels:
 
     Args:
         canvas: their library and shape.
-        kept: (n_i, cells).
+        kept: (n_i, b or 1, cells), as :meth:`Canvas.against` gives them.
         filled: (n_i or 1, b, cells).
     """
 
@@ -57,6 +57,7 @@ class SegmentsBound:
     members: None = None
     design: Literal["bernoulli"] = "bernoulli"
     kernel_width: float = 0.25
+    _held: dict[int, Pixels] = field(default_factory=dict, repr=False, compare=False)
     _filled: dict[int, Array] = field(default_factory=dict, repr=False, compare=False)
     _layouts: dict[int, Layout] = field(default_factory=dict, repr=False, compare=False)
     _hashes: dict[int, _Hashes] = field(default_factory=dict, repr=False, compare=False)
@@ -150,10 +151,7 @@ class SegmentsBound:
             for some in [instances] if self._one_map else np.split(instances, len(instances)):
                 pixels, layout = self._pixels(some, draws), self._layout(int(some[0]))
                 mask = pixels.canvas.mask(ask.codes[codes], layout)
-                if pixels.kept.shape[0] == 1 and pixels.filled.shape[1] == 1:
-                    made = pixels.canvas.choose(mask, pixels.kept, pixels.filled[:, 0])
-                else:
-                    made = pixels.canvas.choose(mask[None, :, None, :], pixels.kept[:, None, None, :], pixels.filled[:, None, :, :])
+                made = pixels.canvas.choose(mask[None, :, None, :], pixels.kept[:, None, ...], pixels.filled[:, None, ...])
                 parts.append(self._rows(pixels.canvas, made))
         return concat_rows(parts)
 
@@ -167,10 +165,8 @@ class SegmentsBound:
             i = int(ask.instances[position])
             pixels = self._pixels(np.array([i]), slice(0, self.draws))
             mask = pixels.canvas.mask(ask.codes[code[at]], self._layout(i))
-            filled = pixels.filled[0]
-            if self.draws > 1:
-                filled = filled[draw[at]] if is_numpy(filled) else namespace(filled).take(filled, _index(draw[at], filled), axis=0)
-            parts.append(self._rows(pixels.canvas, pixels.canvas.choose(mask, pixels.kept, filled)))
+            kept, filled = (_drawn(part[0, ...], draw[at]) for part in (pixels.kept, pixels.filled))
+            parts.append(self._rows(pixels.canvas, pixels.canvas.choose(mask, kept, filled)))
         return concat_rows(parts)
 
     def _rows(self, drawn: Canvas, cells: Array) -> Rows:
@@ -178,20 +174,30 @@ class SegmentsBound:
         return list(rows) if isinstance(self.placed, list) else rows
 
     def _pixels(self, instances: Ints, draws: slice) -> Pixels:
-        """Explained and filling cells of instances that share canvas and label map."""
+        """Explained and filling cells of instances that share canvas and label map; those of a single image are held for the next batch."""
+        first, alone = int(instances[0]), len(instances) == 1
+        if not alone or first not in self._held:
+            like = self.placed[first] if isinstance(self.placed, list) else self.placed
+            drawn = canvas(like, tuple(like.shape) if isinstance(self.placed, list) else tuple(like.shape[1:]))
+            filled = [self._filling(int(i), drawn) for i in (instances[:1] if self.fill.given is not None else instances)]
+            stacked = filled[0][None, ...] if len(filled) == 1 else namespace(filled[0]).stack(filled)
+            found = Pixels(drawn, drawn.against(drawn.cells(self._some(instances)), stacked), stacked)
+            if not alone:
+                return _cut(found, draws)
+            self._held.clear()
+            self._held[first] = found
+        return _cut(self._held[first], draws)
+
+    def _some(self, instances: Ints) -> Array:
+        """Placed images, stacked."""
         first = int(instances[0])
-        like = self.placed[first] if isinstance(self.placed, list) else self.placed
-        shape = tuple(like.shape) if isinstance(self.placed, list) else tuple(like.shape[1:])
-        drawn = canvas(like, shape)
         if isinstance(self.placed, list):
-            kept = drawn.cells(like[None, ...])
-        elif is_numpy(like) or is_torch(like):
-            kept = drawn.cells(like[instances if len(instances) > 1 else slice(first, first + 1)])
-        else:
-            kept = drawn.cells(namespace(like).take(like, _index(instances, like), axis=0))
-        filled = [self._filling(int(i), drawn)[draws] for i in (instances[:1] if self.fill.given is not None else instances)]
-        stacked = filled[0][None] if len(filled) == 1 else namespace(filled[0]).stack(filled)
-        return Pixels(drawn, kept, stacked)
+            return self.placed[first][None, ...]
+        if len(instances) == 1:
+            return self.placed[first : first + 1, ...]
+        if is_numpy(self.placed) or is_torch(self.placed):
+            return self.placed[instances]
+        return namespace(self.placed).take(self.placed, _index(instances, self.placed), axis=0)
 
     def _filling(self, i: int, drawn: Canvas) -> Array:
         """(b, cells) what fills image i, held for the next batch within a byte limit."""
@@ -251,6 +257,22 @@ class SegmentsBound:
     def fold(self, ask: Ask, outputs: Floats) -> Floats:
         """Mean over the background images."""
         return average(outputs)
+
+
+def _cut(pixels: Pixels, draws: slice) -> Pixels:
+    """Some of the draws."""
+    b = pixels.filled.shape[1]
+    if draws == slice(0, b):
+        return pixels
+    kept = pixels.kept[:, draws, :] if pixels.kept.shape[1] == b else pixels.kept
+    return Pixels(pixels.canvas, kept, pixels.filled[:, draws, :])
+
+
+def _drawn(cells: Array, draw: Ints) -> Array:
+    """Cells (b, cells) of the draw of each row; what is the same for all draws stays one."""
+    if cells.shape[0] == 1:
+        return cells
+    return cells[draw] if is_numpy(cells) else namespace(cells).take(cells, _index(draw, cells), axis=0)
 
 
 def _index(at: Ints, like: Array) -> Array:
