@@ -1,5 +1,6 @@
 """Spaces: what may vary, and how codes become model inputs."""
 
+from whybox.spaces.fields import Fields
 from whybox.spaces.groups import Groups
 from whybox.spaces.marginal import Baseline, Marginal
 from whybox.spaces.neighborhood import Neighborhood
@@ -7,4 +8,4 @@ from whybox.spaces.segments import Segments
 from whybox.spaces.summaries import summarize
 from whybox.spaces.text import Passages, Sentences, Tokens, Words
 
-__all__ = ["Baseline", "Groups", "Marginal", "Neighborhood", "Passages", "Segments", "Sentences", "Tokens", "Words", "summarize"]
+__all__ = ["Baseline", "Fields", "Groups", "Marginal", "Neighborhood", "Passages", "Segments", "Sentences", "Tokens", "Words", "summarize"]
