@@ -51,7 +51,7 @@ def lime(**settings):
 class OfImages:
     """An explainer of rows whose numbers are the pixels of an image with two lines, each pixel a segment, filled from background images.
 
-    That is the marginal game, asked through the image space. Its explanations are ragged, and rows of one width are given back as one array.
+    That is the marginal game, asked through the image space. Its ragged explanations are given back with one array for all rows.
     """
 
     explainer: Any
