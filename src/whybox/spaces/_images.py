@@ -169,8 +169,8 @@ def _channels(shape: tuple[int, ...], channels: Channels | None, what: str, *, t
         single = n is not None and (shape[-1] in _USUAL[1:] or (torch and n in _USUAL))
         if channels is None and single:
             raise ShapeError(
-                f"{what}: shape {(n, *shape)} may be one colour image or {n} grey ones; pass x[None] for the one, "
-                'or Segments(channels="none") for the others'
+                f"{what}: shape {(n, *shape)} may be one colour image or {n} grey; pass x[None] for the one, "
+                'or Segments(channels="none") for the other'
             )
         return "none"
     if channels == "none":

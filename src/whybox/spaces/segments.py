@@ -43,8 +43,8 @@ class Segments:
 
     Example:
         >>> import whybox as wb
-        >>> images = np.zeros((1, 4, 4))
-        >>> images[0, :2, :2] = 1.0
+        >>> images = np.zeros((1, 6, 6))
+        >>> images[0, :3, :3] = 1.0
         >>> bright = lambda rows: rows.mean(axis=(1, 2))
         >>> wb.ExactSHAP(bright, space=Segments(n_segments=4, fill=0.0)).explain(images).values
         array([[0.25, 0.  , 0.  , 0.  ]])
