@@ -9,7 +9,7 @@ from typing import Any, Literal
 from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import BudgetError, OptionError
-from whybox.explainers._job import Request, resolve_space
+from whybox.explainers._job import Request, positive, resolve_space
 from whybox.explainers._shapley import Plan, explain_shapley
 from whybox.explanations import Attribution
 from whybox.samplers import coalitions
@@ -93,6 +93,8 @@ class ExactSHAP:
                 raise BudgetError(f"ExactSHAP needs all {2**d - 2} coalitions of {d} features, got budget={budget!r}; use KernelSHAP")
             return int(max(2**d - 2, 0))
 
+        if tol is not None:
+            positive("tol", tol)
         request = Request(
             self,
             x,
@@ -106,7 +108,7 @@ class ExactSHAP:
             request,
             lambda d, m: Plan(coalitions(d, max(m, 2), generator(0)), solve_exact, complete=True),
             budget=all_of,
-            tol=tol,
+            tol=None,  # whatever it is, the answer is exact
             link=self.link,
         )
 
