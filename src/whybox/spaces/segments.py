@@ -46,8 +46,8 @@ class Segments:
         >>> images = np.zeros((1, 6, 6))
         >>> images[0, :3, :3] = 1.0
         >>> bright = lambda rows: rows.mean(axis=(1, 2))
-        >>> wb.ExactSHAP(bright, space=Segments(n_segments=4, fill=0.0)).explain(images).values
-        array([[0.25, 0.  , 0.  , 0.  ]])
+        >>> wb.ExactSHAP(bright, space=Segments(n_segments=4, fill=0.0)).explain(images)[0].values
+        array([0.25, 0.  , 0.  , 0.  ])
     """
 
     by: Literal["grid", "slic", "quickshift"] | Callable[[Any], Any] | Any = "grid"
