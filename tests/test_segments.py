@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from whybox.errors import InputError, MissingDependencyError, OptionError, SchemaError, ShapeError
 from whybox.models import as_model
-from whybox.spaces import Segments
+from whybox.spaces import Segments, _segments_bound
+from whybox.spaces._canvas import LibraryCanvas
 from whybox.spaces._label_maps import grid
 from whybox.typing import Ask, Model
 
@@ -104,6 +105,18 @@ def test_other_libraries_compose_by_their_own_where():
     assert np.array_equal(np.from_dlpack(rows), expected)
     index = np.array([0, 3, 4, 11])
     assert np.array_equal(np.from_dlpack(bound.take(Ask(np.arange(2), codes), index)), expected[index])
+
+
+def test_library_and_host_compose_the_same_tensors(monkeypatch):
+    """The path that a GPU takes, on CPU tensors."""
+    x, fill, codes = torch.rand(3, 3, 3, 5), torch.rand(2, 3, 3, 5), RNG.random((4, 5)) < 0.5
+    host = bind(Segments(LABELS, fill=fill, channels="first"), x)
+    there = bind(Segments(LABELS, fill=fill, channels="first"), x)
+    ask, index = Ask(np.arange(3), codes), np.array([0, 1, 9, 10, 23])
+    expected = host.compose(ask, 0, 24), host.compose(ask, 5, 19), host.take(ask, index)
+    monkeypatch.setattr(_segments_bound, "canvas", lambda like, shape: LibraryCanvas(shape, like))
+    for rows, wanted in zip((there.compose(ask, 0, 24), there.compose(ask, 5, 19), there.take(ask, index)), expected, strict=True):
+        assert torch.equal(rows, wanted)
 
 
 @pytest.mark.parametrize("layout", ["Fortran", "strided", "read-only", "reversed", "big-endian"])

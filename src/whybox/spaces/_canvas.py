@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import is_numpy, is_torch, namespace
+from whybox._arrays import is_numpy, is_torch, namespace, send
 from whybox.typing import Array, Bools, Ints, Rows
 
 
@@ -25,6 +25,13 @@ class Layout:
 
     cells: Ints
     d: int
+    _there: list[Array] = field(default_factory=list, repr=False, compare=False)
+
+    def cells_like(self, like: Array) -> Array:
+        """The cells' segments in the library and on the device of the images, sent there once."""
+        if not self._there:
+            self._there.append(send(self.cells, like))
+        return self._there[0]
 
     @cached_property
     def runs(self) -> tuple[Ints, Ints]:
@@ -63,7 +70,7 @@ def canvas(like: Array, shape: tuple[int, ...]) -> Canvas:
         return HostCanvas(shape, like.dtype, torch_dtype=None)
     if is_torch(like) and like.device.type == "cpu":
         return HostCanvas(shape, np.dtype(f"i{like.element_size()}"), torch_dtype=like.dtype)
-    return LibraryCanvas(shape, namespace(like), like.device)
+    return LibraryCanvas(shape, like)
 
 
 @dataclass(frozen=True)
@@ -122,18 +129,16 @@ class LibraryCanvas:
     """Arrays of any other library or device, composed where they are; only codes go over."""
 
     shape: tuple[int, ...]
-    xp: Any
-    device: Any
+    like: Array
 
     def cells(self, images: Array) -> Array:
         """The images, flattened."""
-        return self.xp.reshape(images, (images.shape[0], -1))
+        return namespace(images).reshape(images, (images.shape[0], -1))
 
     def mask(self, codes: Bools, layout: Layout) -> Array:
         """Truth values."""
         kept = np.concatenate([codes, np.ones((len(codes), 1), dtype=bool)], axis=1)
-        at = self.xp.asarray(layout.cells, device=self.device)
-        return self.xp.take(self.xp.asarray(kept, device=self.device), at, axis=1)
+        return namespace(self.like).take(send(kept, self.like), layout.cells_like(self.like), axis=1)
 
     def against(self, kept: Array, filled: Array) -> Array:
         """The kept cells themselves."""
@@ -141,8 +146,8 @@ class LibraryCanvas:
 
     def choose(self, mask: Array, kept: Array, filled: Array) -> Array:
         """By ``where``."""
-        return self.xp.where(mask, kept, filled)
+        return namespace(filled).where(mask, kept, filled)
 
     def rows(self, cells: Array) -> Rows:
         """The images."""
-        return self.xp.reshape(cells, (-1, *self.shape))
+        return namespace(cells).reshape(cells, (-1, *self.shape))

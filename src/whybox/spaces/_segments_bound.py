@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import cell_hashes, concat_rows, is_array, is_numpy, is_torch, namespace, value_bits
+from whybox._arrays import cell_hashes, concat_rows, is_array, is_numpy, is_torch, namespace, send, value_bits
 from whybox.spaces._blocks import blocks
 from whybox.spaces._canvas import Canvas, Layout, canvas
 from whybox.spaces._fills import Fill
@@ -197,7 +197,7 @@ class SegmentsBound:
             return self.placed[first : first + 1, ...]
         if is_numpy(self.placed) or is_torch(self.placed):
             return self.placed[instances]
-        return namespace(self.placed).take(self.placed, _index(instances, self.placed), axis=0)
+        return namespace(self.placed).take(self.placed, send(instances, self.placed), axis=0)
 
     def _filling(self, i: int, drawn: Canvas) -> Array:
         """(b, cells) what fills image i, held for the next batch within a byte limit."""
@@ -206,7 +206,7 @@ class SegmentsBound:
             host = self.fill.of(self.images, i, self._map(i))
             like = self.placed[i] if isinstance(self.placed, list) else self.placed
             made = drawn.cells(_placed_like(host, like, self.model))
-            if len(self._filled) * host.nbytes > _HELD_BYTES:
+            if is_numpy(made) and len(self._filled) * host.nbytes > _HELD_BYTES:  # what a device may still be reading stays
                 self._filled.clear()
             self._filled[at] = made
         return self._filled[at]
@@ -272,11 +272,7 @@ def _drawn(cells: Array, draw: Ints) -> Array:
     """Cells (b, cells) of the draw of each row; what is the same for all draws stays one."""
     if cells.shape[0] == 1:
         return cells
-    return cells[draw] if is_numpy(cells) else namespace(cells).take(cells, _index(draw, cells), axis=0)
-
-
-def _index(at: Ints, like: Array) -> Array:
-    return namespace(like).asarray(at, device=like.device)
+    return cells[draw] if is_numpy(cells) else namespace(cells).take(cells, send(draw, cells), axis=0)
 
 
 def _copy(image: Array) -> Array:
