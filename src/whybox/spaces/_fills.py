@@ -40,16 +40,31 @@ class Fill:
 
 
 def blurred(image: NDArray[Any], labels: LabelMap) -> NDArray[Any]:
-    """A Gaussian blur as wide as a segment is long, so that nothing a segment shows is left.
+    """A blur as wide as a segment is long, so that nothing a segment shows is left.
 
     Args:
         image: (h, w) or (h, w, c).
         labels: its segments; the standard deviation is the side of a square of their mean size, in pixels.
     """
     sigma = float(np.sqrt((labels.labels >= 0).sum() / labels.d))
-    side = np.minimum(sigma, image.shape[:2])  # beyond the image there is nothing more to average
     wide = image.astype(np.float64)
-    return back(ndimage.gaussian_filter(wide, sigma=(*side, *[0.0] * (image.ndim - 2)), mode="nearest"), image.dtype)
+    for axis in (0, 1):
+        for width in boxes(min(sigma, image.shape[axis])):  # beyond the image there is nothing more to average
+            wide = ndimage.uniform_filter1d(wide, width, axis=axis, mode="nearest")
+    return back(np.clip(wide, image.min(), image.max()), image.dtype)  # running sums round
+
+
+def boxes(sigma: float) -> list[int]:
+    """Widths of three running means that together blur as a Gaussian does, at a cost that does not grow with its width (Kovesi 2010).
+
+    Example:
+        >>> boxes(2.0), boxes(32.0)
+        ([3, 3, 5], [63, 63, 65])
+    """
+    narrow = int(np.sqrt(4.0 * sigma**2 + 1.0))
+    narrow -= narrow % 2 == 0
+    few = round((3.0 * narrow**2 + 12.0 * narrow + 9.0 - 12.0 * sigma**2) / (4.0 * narrow + 4.0))
+    return [narrow] * few + [narrow + 2] * (3 - few)
 
 
 def means(image: NDArray[Any], labels: LabelMap) -> NDArray[Any]:

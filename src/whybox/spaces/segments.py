@@ -30,9 +30,9 @@ class Segments:
             (h, w, c) that returns its (h, w) labels; an (h, w) label map for all images, or a sequence of maps, one an image. Labels from
             0 on are segments; pixels with a negative label never vary.
         n_segments: about how many, for "grid" and "slic". Default 50, or one a pixel in smaller images.
-        fill: what a left-out segment shows: "blur" (default: the image, blurred by a Gaussian as wide as the side of a segment of mean
-            size), "mean" (its own mean colour, as lime does), a number or one a channel (a colour in the images' own units), a background
-            image, or several (b, ...), over which the outputs are averaged.
+        fill: what a left-out segment shows: "blur" (default: the image under a Gaussian blur, by three running means, as wide as the side
+            of a segment of mean size), "mean" (its own mean colour, as lime does), a number or one a channel (a colour in the images' own
+            units), a background image, or several (b, ...), over which the outputs are averaged.
         channels: "last" for (h, w, c), "first" for (c, h, w), "none" for (h, w); None (default) looks, and asks where it cannot be told.
         shape: for models on flattened images, the shape of one, such as (8, 8): x is then (n, h * w), as the model takes it.
 
