@@ -82,9 +82,7 @@ def explain(library: str, network: Any, image: np.ndarray, labels: np.ndarray, s
         from lime.lime_image import LimeImageExplainer
 
         explainer = LimeImageExplainer(random_state=0)
-        return explainer.explain_instance(
-            image, predict, hide_color=0, num_samples=samples, segmentation_fn=lambda _: labels
-        )
+        return explainer.explain_instance(image, predict, hide_color=0, num_samples=samples, segmentation_fn=lambda _: labels)
     if library.startswith("captum"):
         import captum.attr
 
@@ -126,7 +124,7 @@ def measure(library: str, size: int, samples: int) -> dict[str, float]:
     """In this process: warm up, then explain."""
     warnings.simplefilter("ignore")
     network, image, labels = make(size)
-    explain(library, network, image, labels, 60)
+    explain(library, network, image, labels, 120)
     batch, seconds = best_batch(network, size, min(samples, 400))
     counted = Counted(network)
     before, began = reset_peak(), time.process_time()

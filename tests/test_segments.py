@@ -181,6 +181,8 @@ def test_each_image_may_have_its_own_map():
     assert np.array_equal(bound.marks(1), maps[1] // 2 - 2)
     assert np.array_equal(composed(bound, [[0, 1]], [0])[0], np.where(maps[0] == 1, x[0], 0.0))
     assert np.array_equal(composed(bound, [[0, 1, 0]], [1])[0], np.where(maps[1] == 7, x[1], 0.0))
+    keys = [bound.keys(Ask(np.array([i]), np.zeros((1, d), dtype=bool))) for i, d in ((0, 2), (1, 3))]
+    assert np.array_equal(*keys)  # nothing is left of either
     own = bind(Segments(lambda image: (image > np.median(image)).astype(int), fill=0.0), x)
     assert np.array_equal(own.marks(0), x[0] > np.median(x[0]))
 

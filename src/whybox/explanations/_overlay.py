@@ -103,12 +103,12 @@ def strongest(image: NDArray[Any], labels: NDArray[Any], values: Floats, top: in
 
 
 def fitted(picture: NDArray[Any], least: int = 224, most: int = 640) -> NDArray[Any]:
-    """A picture whose longer side is about between these: whole pixels repeated or left out, so that edges of segments stay sharp."""
+    """A picture whose longer side is between these, by repeating or leaving out whole pixels, so that edges of segments stay sharp."""
     side = max(picture.shape[:2])
     if side < least:
         times = -(-least // side)
         return picture.repeat(times, axis=0).repeat(times, axis=1)
-    step = max(side // most, 1)
+    step = -(-side // most)
     return picture[::step, ::step]
 
 

@@ -58,7 +58,8 @@ def image(
     e = e if len(e) <= max_display else e[:max_display]
     shown = min(e.n_outputs, outputs) if e.multi_output else 1
     limit = largest(e, range(len(e)))
-    figure = _new_figure(len(e), 1 + shown)
+    tall = min(max(mark.shape[0] / mark.shape[1] for mark in e.marks), 2.0)
+    figure = _new_figure(len(e), 1 + shown, tall)
     grid = figure.subplots(len(e), 1 + shown, squeeze=False)
     for row in range(len(e)):
         picture, labels = fitted(e.inputs[row]), fitted(e.marks[row])
@@ -79,12 +80,12 @@ def image(
     return figure
 
 
-def _new_figure(rows: int, columns: int) -> Figure:
+def _new_figure(rows: int, columns: int, tall: float) -> Figure:
     fig.new_axes(None, (1.0, 1.0), "plot.image").figure.clear()  # says by name if matplotlib is missing
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_SIDE * columns + 0.9, (_SIDE + 0.32) * rows + 0.45), layout="constrained")
+    figure = Figure(figsize=(_SIDE * columns + 0.9, (_SIDE * tall + 0.32) * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
     figure._repr_png_ = partial(fig.png, figure)  # type: ignore[attr-defined]  # shows in a notebook, though pyplot does not know it
     return figure
