@@ -18,7 +18,7 @@ from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, Permutatio
 from whybox.samplers.removals import removals
 from whybox.spaces import Fields, Marginal, Passages, Sentences, Words
 from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
-from whybox.testing import RecordingModel
+from whybox.testing import FAULTS, RecordingModel
 
 EXPLAINERS = {
     "ExactSHAP": ExactSHAP,
@@ -123,6 +123,20 @@ def test_a_tolerance_holds_for_every_width(name):
     assert max(float(row.max(initial=0.0)) for row in e.std_error) <= 0.05
     alone = explain(name, x=TEXTS[4:5], **options)
     assert np.array_equal(alone[0].values, e[4].values)
+
+
+@pytest.mark.parametrize("kept", [1 << 28, 0])
+def test_rounds_of_lime_ask_nothing_again(kept, monkeypatch):
+    monkeypatch.setattr("whybox.explainers._local._KEPT_BYTES", kept)
+    model = RecordingModel(judge)
+    texts = [" ".join(f"w{i} good" for i in range(14)), "bad " * 28]
+    with pytest.warns(wb.ToleranceWarning):
+        e = explain("LIME", model, x=texts, tol=1e-6, budget=2000, engine=wb.Engine(controls=False, dedupe=False))
+    once = explain("LIME", x=texts, budget=2000)
+    assert (model.n_rows < 4100) == (kept > 0)
+    assert e.n_queries == model.n_rows
+    assert e[0].values.shape == once[0].values.shape
+    assert e.estimator == once.estimator
 
 
 def test_a_tolerance_that_is_not_reached_is_told():
@@ -245,6 +259,31 @@ def test_records_are_explained_by_field():
     assert all(np.array_equal(a, b) for a, b in zip(e.values, framed.values, strict=True))
     assert e[0].feature_names[:2] == ("question: good", "question: food")
     assert "question: good food" in re.sub(r"<[^>]*>", "", e[0].to_html())
+
+
+ON_ARRAYS = {"answers in its input"}  # it writes numbers into the rows, which texts have no place for
+
+
+@pytest.mark.parametrize("name", ["KernelSHAP", "LIME"])
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name not in ON_ARRAYS], ids=lambda fault: fault.name)
+def test_faulty_model_of_texts_is_explained_right_or_refused_by_name(name, fault):
+    model = fault.make(judge)
+    if fault.name == "slow":
+        model.seconds = 1e-6
+    call = partial(explain, name, model, x=[*TEXTS[:2], "a b c d e f g h i j"], engine=wb.Engine(batch_size=256, retry_wait=0.0))
+    if fault.outcome is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            e = call()
+        clean = explain(name, x=[*TEXTS[:2], "a b c d e f g h i j"], engine=wb.Engine(batch_size=256))
+        assert all(np.array_equal(ours.ravel(), theirs.ravel()) for ours, theirs in zip(e.values, clean.values, strict=True))
+    elif issubclass(fault.outcome, Warning):
+        with pytest.warns(fault.outcome):
+            call()
+    else:
+        with pytest.raises(fault.outcome) as caught:
+            call()
+        assert type(caught.value) is fault.outcome
 
 
 # --- LIME -----------------------------------------------------------------------------------------------------------------------------
