@@ -300,10 +300,10 @@ class _Sweep:
         if everything:
             node, side = np.nonzero(tree.children < 0)
             owner[:, np.where(side == 0, tree.start[node], tree.middle[node])] = 1 + 2 * node + side
-        for node in range(0 if everything else tree.n_nodes):
-            at = np.flatnonzero(self.opened[rows, node])[:, None]
-            owner[at, np.arange(tree.start[node], tree.middle[node])] = 1 + 2 * node
-            owner[at, np.arange(tree.middle[node], tree.stop[node])] = 2 + 2 * node
+        for opened in range(0 if everything else tree.n_nodes):
+            at = np.flatnonzero(self.opened[rows, opened])[:, None]
+            owner[at, np.arange(tree.start[opened], tree.middle[opened])] = 1 + 2 * opened
+            owner[at, np.arange(tree.middle[opened], tree.stop[opened])] = 2 + 2 * opened
         by_feature = np.empty_like(owner)
         by_feature[:, tree.order] = owner
         index = np.repeat(by_feature, q, axis=0)
