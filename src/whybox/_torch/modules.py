@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -98,14 +97,3 @@ def module_digest(module: Module) -> str:
         else:
             digest.update(repr(value).encode())
     return digest.hexdigest()
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """Hash of a Hugging Face tokenizer: vocabulary, normaliser and splitting; not its padding and truncation, which calls change."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        told = json.loads(backend.to_str())
-        content = json.dumps({key: told[key] for key in sorted(told) if key not in ("padding", "truncation")}, sort_keys=True)
-    else:
-        content = repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{type(tokenizer).__qualname__}\n{content}".encode()).hexdigest()

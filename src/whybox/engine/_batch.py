@@ -25,17 +25,19 @@ class BatchSizer:
     Args:
         batch_size: a number of rows, or "auto".
         max_batch: the most rows that the model takes, or None.
+        batch_rows: what "auto" takes at once, without a search, because the model cuts its rows itself; None searches.
     """
 
-    def __init__(self, batch_size: BatchSize, max_batch: int | None = None) -> None:
+    def __init__(self, batch_size: BatchSize, max_batch: int | None = None, batch_rows: int | None = None) -> None:
         if batch_size != "auto" and (not is_count(batch_size)):
             raise OptionError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
         self.limit = min(_MOST_ROWS, max_batch or _MOST_ROWS)
         self.auto = batch_size == "auto"
-        self.size = min(_START if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
+        start = _START if batch_rows is None else batch_rows
+        self.size = min(start if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
         self._speed: dict[int, float] = {}
         self._tries, self._spent, self._warm = 0, 0.0, False
-        self._settled = not self.auto
+        self._settled = not self.auto or batch_rows is not None
         self._misses = 0
 
     def cap_bytes(self, row_nbytes: int) -> None:

@@ -42,9 +42,10 @@ class Run:
 
     def __init__(self, engine: Engine, model: Model, checkpoint: Checkpoint | None, progress: Any) -> None:
         self._engine, self._model, self._log, self._bar = engine, model, checkpoint, progress
-        self._sizer = BatchSizer(engine.batch_size, model.max_batch if engine.max_batch is None else engine.max_batch)
+        most = model.max_batch if engine.max_batch is None else engine.max_batch
+        self._sizer = BatchSizer(engine.batch_size, most, model.batch_rows)
         self._cache = None if engine.cache is None else Cache(engine.cache, _version(model))
-        self._controls = Controls(model.name) if engine.controls else None
+        self._controls = Controls(model.name, model.rounding) if engine.controls else None
         self._dedupe = Deduplicator()
         self._deduping: bool | None = {"auto": None, True: True, False: False}[engine.dedupe]
         self._began = time.perf_counter()

@@ -3,5 +3,6 @@
 from whybox._arrays import is_out_of_memory
 from whybox.models._adapt import as_model
 from whybox.models._options import Output
+from whybox.models.transformers import TransformersClassifier, TruncationWarning
 
-__all__ = ["Output", "as_model", "is_out_of_memory"]
+__all__ = ["Output", "TransformersClassifier", "TruncationWarning", "as_model", "is_out_of_memory"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+
 def matches(obj: Any) -> bool:
     """Whether the object is a torch module, without importing torch."""
     module_type = getattr(getattr(sys.modules.get("torch"), "nn", None), "Module", None)
