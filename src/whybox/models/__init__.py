@@ -3,6 +3,8 @@
 from whybox._arrays import is_out_of_memory
 from whybox.models._adapt import as_model
 from whybox.models._options import Output
+from whybox.models._scores import PrefixWarning
+from whybox.models.generation import TeacherForcing
 from whybox.models.transformers import TransformersClassifier, TruncationWarning
 
-__all__ = ["Output", "TransformersClassifier", "TruncationWarning", "as_model", "is_out_of_memory"]
+__all__ = ["Output", "PrefixWarning", "TeacherForcing", "TransformersClassifier", "TruncationWarning", "as_model", "is_out_of_memory"]
