@@ -148,6 +148,62 @@ class Space(Protocol):
         """Check x and attach it."""
 
 
+@runtime_checkable
+class OwnFeatures(Bound, Protocol):
+    """A bound whose rows have features of their own: the words of a text, the segments of an image. Explanations of it are ragged."""
+
+    def inputs(self, instance: int) -> Any:
+        """What is explained, as it is shown: a text, or an image (h, w) or (h, w, c)."""
+
+    def marks(self, instance: int) -> NDArray[Any]:
+        """Where each feature lies in the input: (d, 2) character spans, or an (h, w) map of feature positions, -1 where there is none."""
+
+    def data(self, instance: int) -> NDArray[Any]:
+        """(d,) what is shown beside the values: the words themselves."""
+
+
+@runtime_checkable
+class Coalitions(OwnFeatures, Protocol):
+    """A bound whose codes are coalitions, with what LIME needs beside.
+
+    Which coalitions LIME draws is said by ``design``: with "removals" a number of features from 1 to d, all equally likely, is left out,
+    and then which (texts); with "bernoulli" each feature is kept with probability 1/2 (images).
+    """
+
+    @property
+    def design(self) -> Literal["removals", "bernoulli"]:
+        """Which coalitions are drawn."""
+
+    @property
+    def kernel_width(self) -> float:
+        """Width of the weights ``exp(-D^2 / (2 width^2))``, D the cosine distance from the full coalition."""
+
+
+@runtime_checkable
+class LocalBound(Protocol):
+    """Where LIME looks: how codes are drawn, what a linear model sees of them, and what they weigh."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the drawn rows are the same for every explained row."""
+
+    @property
+    def design(self) -> Literal["points", "removals", "bernoulli"]:
+        """What codes are: points of the unit cube, or coalitions of one of two designs."""
+
+    def features(self, instances: Ints, codes: NDArray[Any]) -> NDArray[Any]:
+        """Interpretable features (n_i, m, d) of codes (m, d)."""
+
+    def row_features(self, instances: Ints, d: int) -> Floats:
+        """Interpretable features (n_i, d) of these rows, which have d features."""
+
+    def weights(self, z: NDArray[Any], instances: Ints) -> Floats:
+        """Weights (n_i, m) of interpretable features (n_i, m, d)."""
+
+    def conditions(self) -> NDArray[Any] | None:
+        """(n, d) what each explained value is about where that is not the feature itself, or None."""
+
+
 @dataclass(frozen=True)
 class RunStats:
     """What a call cost.

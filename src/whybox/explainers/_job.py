@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whybox._random import generator
 from whybox.engine import Engine, Run
-from whybox.errors import InputError, OptionError, OutputShapeError
+from whybox.errors import OptionError, OutputShapeError
 from whybox.explanations import Attribution
 from whybox.models import as_model
 from whybox.spaces import Marginal
-from whybox.spaces.neighborhood import NeighborhoodBound
-from whybox.typing import Bound, Floats, Ints, Model, Space, Target
+from whybox.typing import Bound, Floats, Ints, Model, OwnFeatures, Space, Target
+
+PerRow = Floats | list[Floats]  # (u, d, q), or u arrays (d, q) of rows with features of their own
 
 
 class Composed(Protocol):
@@ -143,10 +145,10 @@ class Job:
     def result(
         self,
         *,
-        values: Floats,
+        values: PerRow,
         base_values: Floats,
         estimator: str,
-        std_error: Floats | None = None,
+        std_error: PerRow | None = None,
         score: Floats | None = None,
         intercept: Floats | None = None,
         feature_names: tuple[str, ...] | None = None,
@@ -155,7 +157,7 @@ class Job:
         """The explanation of all rows of x, repeated rows included.
 
         Args:
-            values: (u, d, q) attributions of the distinct rows.
+            values: (u, d, q) attributions of the distinct rows, or a list of u arrays (d, q) where rows have features of their own.
             base_values: (u, q).
             estimator: which estimator answered.
             std_error: as values, or None.
@@ -167,7 +169,9 @@ class Job:
         request = self.request
         squeeze = self.chosen is not None or self.run.one_axis
 
-        def shaped(array: Floats) -> Floats:
+        def shaped(array: PerRow) -> NDArray[Any]:
+            if isinstance(array, list):
+                return rows_of([row[..., 0] if squeeze else row for row in array], self._inverse)
             full = array if len(self.rows) == self.bound.n else array[self._inverse]
             full = full[..., 0] if squeeze else full
             full.setflags(write=False)  # the result takes read-only arrays as they are, without a copy
@@ -179,21 +183,49 @@ class Job:
             values=shaped(values),
             base_values=shaped(base_values),
             predictions=shaped(self.select(self.full, everywhere) if predictions is None else predictions),
-            data=request.x,
+            **self._described(feature_names),
             std_error=None if std_error is None else shaped(std_error),
-            feature_names=feature_names if feature_names is not None else self.bound.feature_names(0),
             output_names=self.model.output_names,
             score=None if score is None else shaped(score),
             intercept=None if intercept is None else shaped(intercept),
             method=request.method,
             estimator=estimator,
-            members=self.bound.members,
             target=self.target,
             target_index=chosen,
             seed=int(request.seed),
             stats=self.run.stats,
             settings=dict(request.settings),
         )
+
+    def _described(self, names: tuple[str, ...] | None) -> dict[str, Any]:
+        """Names and displayed data: of all rows, or of each row where rows have features of their own."""
+        bound = self.bound
+        if not isinstance(bound, OwnFeatures):
+            return {
+                "data": self.request.x,
+                "feature_names": names if names is not None else bound.feature_names(0),
+                "members": bound.members,
+            }
+        rows = self.rows.tolist()
+        own, marks, inputs = ([part(i) for i in rows] for part in (bound.feature_names, bound.marks, bound.inputs))
+        where = self._inverse.tolist()
+        return {
+            "data": rows_of([bound.data(i) for i in rows], self._inverse),
+            "feature_names": tuple(own[i] for i in where),
+            "marks": tuple(marks[i] for i in where),
+            "inputs": tuple(inputs[i] for i in where),
+        }
+
+
+def rows_of(rows: Sequence[NDArray[Any]], where: Ints) -> NDArray[np.object_]:
+    """A read-only (n,) object array of arrays that are read-only too: row ``where[i]`` at place i."""
+    for row in rows:
+        row.setflags(write=False)
+    result = np.empty(len(where), dtype=object)
+    for i, j in enumerate(where.tolist()):  # assignment in one go would stack rows of equal length
+        result[i] = rows[j]
+    result.setflags(write=False)
+    return result
 
 
 def resolve_space(space: Space | None, background: Any) -> Space:
@@ -287,18 +319,3 @@ def positive(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < float(value) < float("inf"):
         raise OptionError(f"{name}: expected a finite positive number, got {value!r}")
     return float(value)
-
-
-def one_width(bound: Bound, method: str) -> int:
-    """The number of features, where a method needs it to be the same for every row.
-
-    Raises:
-        InputError: rows have different numbers of features.
-        OptionError: the space is no game: a neighbourhood has points, not coalitions.
-    """
-    if isinstance(bound, NeighborhoodBound):
-        raise OptionError(f"{method}: needs a space whose features can be left out, such as Marginal(background); Neighborhood is LIME's")
-    widths = {bound.n_features(i) for i in range(bound.n)} if not bound.shared_empty else {bound.n_features(0)}
-    if len(widths) != 1:
-        raise InputError(f"{method}: the rows have between {min(widths)} and {max(widths)} features; explain rows of one length at a time")
-    return widths.pop()

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whybox._random import generator
 from whybox.explainers._job import Job
+from whybox.explainers._widths import Table, Width, blocks
 from whybox.samplers.neighborhood import Design, unit_points
+from whybox.samplers.removals import removals
 from whybox.solvers.control import fit_surrogate, limit, n_free
 from whybox.solvers.linear import Selection
 from whybox.solvers.local_linear import Known, LocalFit, fit_local
+from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
 from whybox.spaces.neighborhood import NeighborhoodBound
-from whybox.typing import Ask, Floats, Ints
+from whybox.typing import Ask, Floats, Ints, LocalBound
 
 _BLOCK_BYTES = 16 << 20
 _FIRST_STAGE = 500
 _SURROGATE_FROM, _SURROGATE_FEATURES, _SURROGATE_LEVELS, _SURROGATE_OUTPUTS = 200, 200, 2000, 10
+
+
+@dataclass(frozen=True)
+class LocalRows:
+    """Local models of the distinct rows, see :class:`whybox.solvers.local_linear.LocalFit`."""
+
+    values: Table
+    std_error: Table
+    score: Floats
+    intercept: Floats
+    controlled: Floats
+    weight: Floats
+
+    def put(self, at: Ints, fit: LocalFit) -> None:
+        """The models of the rows at these positions."""
+        self.values.put(at, fit.values)
+        self.std_error.put(at, fit.std_error)
+        for name in ("score", "intercept", "controlled", "weight"):
+            getattr(self, name)[at] = getattr(fit, name)
+
+    def features(self, most: int | None) -> Ints:
+        """(u,) features that a row's model may use."""
+        return np.minimum(self.values.counts(), most) if most else self.values.counts()
 
 
 @dataclass(frozen=True)
@@ -44,34 +72,93 @@ class LocalPlan:
     how: Selection
 
 
-def explain_local(job: Job, bound: NeighborhoodBound, plan: LocalPlan) -> LocalFit:
+def explain_local(job: Job, local: LocalBound, widths: Sequence[Width], plan: LocalPlan) -> LocalRows:
     """Local models of the job's distinct rows.
 
     With a tolerance, samples are doubled until a row's standard errors are small enough; a row stops by its own errors, so that it gets
     the same answer alone as among others.
+
+    Args:
+        job: the job.
+        local: where it looks.
+        widths: the job's distinct rows by their number of features.
+        plan: the settings.
     """
-    u, d, t = len(job.rows), bound.d, job.full.shape[1] if job.chosen is None else 1
-    result = LocalFit(
-        np.zeros((u, d, t)), np.zeros((u, d, t)), np.zeros((u, t)), np.zeros((u, t)), np.zeros((u, t), dtype=bool), np.zeros(u)
-    )
-    open_rows = np.arange(u)
-    codes = np.empty((0, d))
-    asked = np.empty((1, 0, job.full.shape[1]))
+    u, k = job.full.shape
+    t = k if job.chosen is None else 1
+    score, intercept, controlled = (np.zeros((u, t)) for _ in range(3))
+    result = LocalRows(Table(job, widths, t), Table(job, widths, t), score, intercept, controlled, np.zeros(u))
+    samples = {width.d: _Samples(np.empty((0, width.d)), np.empty((1, 0, k))) for width in widths}
+    open_rows = [width for width in widths if width.d]
+    for width in widths:
+        if not width.d:  # nothing to leave out: the model of such a row is its output
+            result.intercept[width.at] = job.select(job.full[width.at], width.at)
+            result.score[width.at] = 1.0
     for stage, m in enumerate(_stages(plan)):
-        rng = generator(job.request.seed, "neighborhood", d, stage)
-        codes = np.concatenate([codes, unit_points(m - len(codes), d, rng, plan.sampler)])
-        known = None
-        if bound.shared:
-            (more,) = job.run.values(bound, [Ask(job.rows[:1], codes[asked.shape[1] :])])
-            asked = np.concatenate([asked, more], axis=1)
-            known = _surrogates(job, bound, plan, codes, asked[0], stage)
-        for block in _blocks(open_rows, m * max(d, job.full.shape[1]) * 8):
-            _put(result, block, _fit(job, bound, plan, block, codes, asked if bound.shared else None, known))
+        for width in open_rows:
+            mine = samples[width.d]
+            mine.draw(job, local, plan, stage, m)
+            if local.shared:
+                (more,) = job.run.values(job.bound, [Ask(job.rows[:1], mine.codes[mine.asked.shape[1] :])])
+                mine.asked = np.concatenate([mine.asked, more], axis=1)
+                mine.known = _surrogates(job, plan, mine.codes, mine.asked[0], stage)
+        for block in blocks(open_rows, lambda d: m * max(d, k) * 8, _BLOCK_BYTES):  # noqa: B023  # used up within this stage
+            for width, y in zip(block, _answers(job, local, block, samples), strict=True):
+                result.put(width.at, _fit(job, local, plan, width, y, samples[width.d]))
         if plan.tol is not None:
-            open_rows = open_rows[(result.std_error[open_rows] > plan.tol).any(axis=(1, 2))]
-        if not len(open_rows):
+            late = [width.at[(result.std_error.of(width) > plan.tol).any(axis=(1, 2))] for width in open_rows]
+            open_rows = [Width(width.d, at) for width, at in zip(open_rows, late, strict=True) if len(at)]
+        if not open_rows:
             break
     return result
+
+
+class _Samples:
+    """The samples of one width.
+
+    Args:
+        codes: (m, d).
+        asked: (1, m, k) answers where all rows share them.
+    """
+
+    def __init__(self, codes: NDArray[Any], asked: Floats) -> None:
+        self.codes, self.asked = codes, asked
+        self.known: Known | None = None
+        self.distinct: NDArray[Any] = codes  # without repeats and the full coalition
+        self.where: Ints = np.empty(0, dtype=np.int64)  # of each code among these; -1 is the full coalition
+
+    def draw(self, job: Job, local: LocalBound, plan: LocalPlan, stage: int, m: int) -> None:
+        """As many codes as are missing."""
+        d = self.codes.shape[1]
+        missing = m - len(self.codes)
+        rng = generator(job.request.seed, "neighborhood", d, stage)
+        if local.design == "points":
+            self.codes = np.concatenate([self.codes, unit_points(missing, d, rng, plan.sampler)])
+            return
+        assert isinstance(local, CoalitionNeighborhood)
+        weigh = local.of_share if local.weighed else None
+        fresh = removals(missing, d, rng, sizes=local.design, design=plan.sampler, weigh=weigh)
+        self.codes = np.concatenate([self.codes.astype(bool), fresh])
+        full = self.codes.all(axis=1)
+        packed = np.packbits(self.codes[~full], axis=1)
+        rows = packed.view(f"V{packed.shape[1]}")[:, 0]
+        _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+        self.distinct = self.codes[~full][first]
+        self.where = np.full(m, -1, dtype=np.int64)
+        self.where[~full] = inverse
+
+
+def _answers(job: Job, local: LocalBound, block: Sequence[Width], samples: dict[int, _Samples]) -> list[Floats]:
+    """Outputs (r, m, k) of every code for the rows of a block; repeated coalitions are asked once, and the full one is known."""
+    if local.shared:
+        return [samples[width.d].asked for width in block]
+    points = local.design == "points"
+    asks = [Ask(job.rows[width.at], samples[width.d].codes if points else samples[width.d].distinct) for width in block]
+    answers = job.run.values(job.bound, asks)
+    if points:
+        return answers
+    whole = [np.concatenate([y, job.full[width.at][:, None]], axis=1) for width, y in zip(block, answers, strict=True)]
+    return [y[:, samples[width.d].where] for width, y in zip(block, whole, strict=True)]
 
 
 def _stages(plan: LocalPlan) -> Iterator[int]:
@@ -82,15 +169,13 @@ def _stages(plan: LocalPlan) -> Iterator[int]:
         yield m
 
 
-def _fit(
-    job: Job, bound: NeighborhoodBound, plan: LocalPlan, block: Ints, codes: Floats, asked: Floats | None, known: Known | None
-) -> LocalFit:
-    """Models of a block of rows, positions among the distinct ones."""
+def _fit(job: Job, local: LocalBound, plan: LocalPlan, width: Width, y: Floats, samples: _Samples) -> LocalFit:
+    """Models of rows of one width."""
+    block, codes, known = width.at, samples.codes, samples.known
     rows = job.rows[block]
-    y = asked if asked is not None else job.run.values(bound, [Ask(rows, codes)])[0]
     y = job.select(np.broadcast_to(y, (len(block), *y.shape[1:])), block)
-    z = bound.features(rows, codes)
-    w = bound.weights(z, rows)
+    z = local.features(rows, codes)
+    w = local.weights(z, rows)
     gone = np.asarray(np.isnan(y).any(axis=2))
     if gone.any():  # the engine lets NaN through only where it was told to skip such rows, and counts them
         y, w = np.where(gone[..., None], 0.0, y), np.where(gone, 0.0, w)
@@ -103,7 +188,7 @@ def _fit(
         z,
         w,
         y,
-        bound.row_features()[rows],
+        local.row_features(rows, width.d),
         job.select(job.full[block], block),
         alpha=plan.alpha,
         k=plan.k,
@@ -112,8 +197,10 @@ def _fit(
     )
 
 
-def _surrogates(job: Job, bound: NeighborhoodBound, plan: LocalPlan, codes: Floats, y: Floats, stage: int) -> Known | None:
+def _surrogates(job: Job, plan: LocalPlan, codes: Floats, y: Floats, stage: int) -> Known | None:
     """A surrogate for every explained output, or None where it is not worth while."""
+    bound = job.bound
+    assert isinstance(bound, NeighborhoodBound)  # the only one whose samples are shared
     k = y.shape[1]
     wanted = np.arange(k) if job.chosen is None else np.unique(job.chosen)
     levels = int((bound.points.shares > 0).sum())
@@ -138,13 +225,3 @@ def _surrogates(job: Job, bound: NeighborhoodBound, plan: LocalPlan, codes: Floa
         fitted[:, 0], beyond[:, 0] = 1.0 - fitted[:, 1], 1.0 - beyond[:, 1]
     values, intercept, error = limit(bound.points.level_of(free), beyond, bound.points.shares, bound.points.x_levels[job.rows], bound.width)
     return Known(fitted, values, intercept, error)
-
-
-def _blocks(rows: Ints, row_bytes: int) -> list[Ints]:
-    size = max(_BLOCK_BYTES // row_bytes, 1)
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _put(result: LocalFit, where: Ints, part: LocalFit) -> None:
-    for name in ("values", "std_error", "score", "intercept", "controlled", "weight"):
-        getattr(result, name)[where] = getattr(part, name)

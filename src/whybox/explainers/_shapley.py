@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from whybox.errors import InputError
-from whybox.explainers._job import Job, Request, one_width, positive
+from whybox.explainers._job import Job, Request, positive
+from whybox.explainers._widths import Table, Width, blocks, by_width, check_size, empty_outputs
 from whybox.explanations import Attribution
 from whybox.typing import Ask, Bools, Estimate, Floats, Ints
 
@@ -62,33 +63,50 @@ def explain_shapley(
     """
     limit = None if tol is None else positive("tol", tol)
     with Job(request) as job:
-        d = one_width(job.bound, request.method)
-        most = budget(d, job.bound.draws)
-        plans = [plan(d, m) for m in _rounds(d, most, limit)]
+        widths = by_width(job)
+        made = [_plans(job, width, plan, budget, limit) for width in widths]
+        plans = {width.d: mine for width, mine in zip(widths, made, strict=True)}
         apply = link_function(link)
         u, k = job.full.shape
         q = k if job.chosen is None else 1
-        values, errors, base, goal = np.empty((u, d, q)), np.empty((u, d, q)), np.empty((u, q)), np.empty((u, q))
-        block = max(_BLOCK_BYTES // (8 * k * max(len(plans[-1].codes), 1)), 1)
+        base, goal = np.empty((u, q)), np.empty((u, q))
+        values, errors = Table(job, widths, q), Table(job, widths, q)
         methods: dict[str, int] = {}
         guide = None if guided is None else guided(job)
-        empty = apply(_empty(job, d))
-        for start in range(0, u, block):
-            at = np.arange(start, min(start + block, u))
-            full = job.select(apply(job.full[at]), at)
-            none = job.select(np.broadcast_to(empty, job.full.shape)[at] if len(empty) == 1 else empty[at], at)
-            base[at], goal[at] = none, full
-            values[at], errors[at] = _solve_block(job, at, plans, none, full, limit, apply, methods, guide)
-        reached = float(errors.max(initial=0.0))
+        empty = apply(empty_outputs(job, widths))
+        for block in blocks(widths, lambda d: 8 * k * max(len(plans[d][-1].codes) if plans[d] else 1, 1), _BLOCK_BYTES):
+            parts = []
+            for width in block:
+                at = width.at
+                full = job.select(apply(job.full[at]), at)
+                none = job.select(np.broadcast_to(empty, job.full.shape)[at] if len(empty) == 1 else empty[at], at)
+                base[at], goal[at] = none, full
+                if width.d:  # a text without words has a base value and nothing to add
+                    parts.append(_Part(at, plans[width.d], none, full))
+            _solve_block(job, parts, limit, apply, methods, guide)
+            for part in parts:
+                values.put(part.at, part.values)
+                errors.put(part.at, part.errors)
+        reached = errors.most()
         if limit is not None and reached > limit:
+            most = max(len(mine[-1].codes) for mine in made if mine)
             warnings.warn(
-                f"{request.method}: tol={limit:g} was not reached with {len(plans[-1].codes)} coalitions a row, the largest standard error "
+                f"{request.method}: tol={limit:g} was not reached with {most} coalitions a row, the largest standard error "
                 f"is {reached:.3g}; raise budget=",
                 ToleranceWarning,
                 stacklevel=3,
             )
-        names = ", ".join(sorted(methods))
-        return job.result(values=values, base_values=base, std_error=errors, estimator=names, predictions=goal)
+        names = ", ".join(sorted(methods)) or "exact"
+        return job.result(values=values.rows(), base_values=base, std_error=errors.rows(), estimator=names, predictions=goal)
+
+
+def _plans(job: Job, width: Width, plan: Callable[[int, int], Plan], budget: Callable[[int, int], int], tol: float | None) -> list[Plan]:
+    """One plan a round; none where there is nothing to leave out."""
+    if width.d == 0:
+        return []
+    rounds = _rounds(width.d, budget(width.d, job.bound.draws), tol)
+    check_size(job, width, rounds[-1])
+    return [plan(width.d, m) for m in rounds]
 
 
 def _rounds(d: int, most: int, tol: float | None) -> list[int]:
@@ -101,44 +119,57 @@ def _rounds(d: int, most: int, tol: float | None) -> list[int]:
     return rounds
 
 
-def _empty(job: Job, d: int) -> Floats:
-    """Outputs of the empty coalition: (1, k) where it is the same for all rows, otherwise (u, k)."""
-    rows = job.rows[:1] if job.bound.shared_empty else job.rows
-    return job.run.values(job.bound, [Ask(rows, np.zeros((1, d), dtype=bool))])[0][:, 0]
+class _Part:
+    """Rows of one width on the way to their values.
+
+    Args:
+        at: (r,) positions among the distinct rows.
+        plans: one a round.
+        none: (r, q) outputs of the empty coalition.
+        full: (r, q) outputs of the rows.
+    """
+
+    def __init__(self, at: Ints, plans: list[Plan], none: Floats, full: Floats) -> None:
+        self.at, self.plans, self.none, self.full = at, plans, none, full
+        n, q = full.shape
+        d = plans[0].codes.shape[1]
+        self.values, self.errors = np.empty((n, d, q)), np.empty((n, d, q))
+        self.open, self.known = np.arange(n), np.empty((n, q, 0))  # rows that still need more coalitions, and what these have answered
+
+    def ask(self, job: Job, stage: int) -> Ask:
+        """The coalitions that this round adds."""
+        return Ask(job.rows[self.at[self.open]], self.plans[stage].codes[self.known.shape[2] :])
+
+    def learn(self, job: Job, stage: int, answers: Floats, methods: dict[str, int], guide: Solve | None) -> None:
+        """Solve with what the round has answered (r, m, k)."""
+        now = self.open
+        rows = self.at[now]
+        outputs = np.tile(np.arange(self.full.shape[1]), (len(now), 1)) if job.chosen is None else job.chosen[rows][:, None]
+        self.known = np.concatenate([self.known, job.select(answers, rows).transpose(0, 2, 1)], axis=2)
+        plan = self.plans[stage]
+        solve = _bind(plan, guide, rows, outputs)
+        self.values[now], self.errors[now] = _solve_mirrored(solve, plan.codes, self.known, self.none[now], self.full[now], methods)
+
+    def goes_on(self, stage: int, tol: float | None) -> bool:
+        """Whether another round follows; only the rows that need it stay open."""
+        if tol is None or self.plans[stage].complete or stage == len(self.plans) - 1:
+            return False
+        left = self.errors[self.open].max(axis=(1, 2)) > tol
+        self.open, self.known = self.open[left], self.known[left]
+        return bool(left.any())
 
 
 def _solve_block(
-    job: Job,
-    at: Ints,
-    plans: list[Plan],
-    none: Floats,
-    full: Floats,
-    tol: float | None,
-    apply: Callable[[Floats], Floats],
-    methods: dict[str, int],
-    guide: Solve | None,
-) -> tuple[Floats, Floats]:
-    n, q = full.shape
-    outputs = np.tile(np.arange(q), (n, 1)) if job.chosen is None else job.chosen[at][:, None]
-    d = plans[0].codes.shape[1]
-    values, errors = np.empty((n, d, q)), np.empty((n, d, q))
-    open_, known = np.arange(n), np.empty((n, q, 0))
-    for i, plan in enumerate(plans):
-        fresh = plan.codes[known.shape[2] :]
-        if len(fresh):
-            answers = job.run.values(job.bound, [Ask(job.rows[at[open_]], fresh)])[0]
-            chosen = job.select(apply(answers), at[open_])
-            known = np.concatenate([known, chosen.transpose(0, 2, 1)], axis=2)
-        values[open_], errors[open_] = _solve_mirrored(
-            _bind(plan, guide, at[open_], outputs[open_]), plan.codes, known, none[open_], full[open_], methods
-        )
-        if tol is None or plan.complete or i == len(plans) - 1:
-            break
-        left = errors[open_].max(axis=(1, 2)) > tol
-        if not left.any():
-            break
-        open_, known = open_[left], known[left]
-    return values, errors
+    job: Job, parts: list[_Part], tol: float | None, apply: Callable[[Floats], Floats], methods: dict[str, int], guide: Solve | None
+) -> None:
+    """Round after round; what all widths ask in a round goes to the engine at once, so that a model's batch is filled across rows."""
+    stage = 0
+    while parts:
+        answers = job.run.values(job.bound, [part.ask(job, stage) for part in parts])
+        for part, answer in zip(parts, answers, strict=True):
+            part.learn(job, stage, apply(answer), methods, guide)
+        parts = [part for part in parts if part.goes_on(stage, tol)]
+        stage += 1
 
 
 def _bind(plan: Plan, guide: Solve | None, rows: Ints, outputs: Ints) -> Callable[[Bools, Bools, Floats, Floats, Floats], Estimate]:

@@ -12,13 +12,16 @@ import numpy as np
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._job import Job, Request, count, positive
-from whybox.explainers._local import LocalPlan, explain_local
+from whybox.explainers._local import LocalPlan, LocalRows, explain_local
 from whybox.explainers._shapley import ToleranceWarning
+from whybox.explainers._widths import Width, by_width, check_size
 from whybox.explanations import Attribution
 from whybox.samplers.neighborhood import Design
 from whybox.solvers.linear import Selection
+from whybox.spaces import Baseline, Groups, Marginal
+from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
 from whybox.spaces.neighborhood import Neighborhood, NeighborhoodBound
-from whybox.typing import Floats, Space, Target
+from whybox.typing import Coalitions, Floats, LocalBound, Space, Target
 
 NEIGHBORHOODS: dict[str, dict[str, Any]] = {
     "bins": {},
@@ -102,19 +105,42 @@ class LIME:
             count("num_features", self.num_features)
         positive("alpha", self.alpha)
 
-    def _space(self) -> Neighborhood:
+    def _space(self) -> Space:
         if (self.space is None) == (self.background is None):
-            raise OptionError("pass background= (rows such as the training data) or space=Neighborhood(...), and not both")
-        if self.space is not None:
-            if not isinstance(self.space, Neighborhood):
-                raise OptionError(f"space: LIME on tables needs a whybox.spaces.Neighborhood, got {type(self.space).__name__}")
-            return self.space if self.kernel_width is None else replace(self.space, kernel_width=self.kernel_width)
+            raise OptionError(
+                "pass background= (rows such as the training data), or space=, such as Neighborhood(...) for tables or Words() for texts, "
+                "and not both"
+            )
         if self.neighborhood not in NEIGHBORHOODS:
             raise OptionError(f"neighborhood: expected one of {', '.join(NEIGHBORHOODS)}, got {self.neighborhood!r}")
+        if self.space is not None:
+            space = self.space
+            if isinstance(space, (type, Marginal, Baseline, Groups)) or not isinstance(space, Space):
+                got = type(space).__name__
+                raise OptionError(f"space: expected whybox.spaces.Neighborhood for tables, or coalitions of text or image parts, got {got}")
+            return (
+                replace(space, kernel_width=self.kernel_width)
+                if isinstance(space, Neighborhood) and self.kernel_width is not None
+                else space
+            )
         settings = {"discretize": self.discretize} | NEIGHBORHOODS[self.neighborhood]
         if self.kernel_width is not None:
             settings["kernel_width"] = self.kernel_width
         return Neighborhood(self.background, **settings)
+
+    def _local(self, job: Job) -> tuple[LocalBound, list[Width]]:
+        """Where it looks, and the rows by width."""
+        bound = job.bound
+        if isinstance(bound, NeighborhoodBound):
+            return bound, [Width(bound.d, np.arange(len(job.rows)))]
+        if not isinstance(bound, Coalitions):
+            raise OptionError(f"space: LIME needs a Neighborhood, or a space of coalitions such as Words, got {type(bound).__name__}")
+        if self.neighborhood not in ("bins", "glime"):
+            raise OptionError(f'neighborhood: {self.neighborhood!r} is for tables; with this space leave it out, or pass "glime"')
+        width = bound.kernel_width if self.kernel_width is None else self.kernel_width
+        if not width > 0:
+            raise OptionError(f"kernel_width: expected a positive number, inf or None, got {width!r}")
+        return CoalitionNeighborhood(bound.design, width, weighed=self.neighborhood == "glime"), by_width(job)
 
     def explain(
         self,
@@ -159,29 +185,28 @@ class LIME:
         alpha = self.alpha if self.solver == "ridge" else 0.0
         plan = LocalPlan(samples, tol, self.sampler, self.control == "auto", alpha, self.num_features, self.feature_selection)
         with Job(request) as job:
-            assert isinstance(job.bound, NeighborhoodBound)
-            fit = explain_local(job, job.bound, plan)
+            local, widths = self._local(job)
+            for wide in widths:
+                check_size(job, wide, samples)
+            fit = explain_local(job, local, widths, plan)
             found = job.result(
-                values=fit.values,
+                values=fit.values.rows(),
                 base_values=fit.intercept,
                 estimator=self.solver + (" with control variate" if fit.controlled.any() else ""),
-                std_error=fit.std_error,
+                std_error=fit.std_error.rows(),
                 score=fit.score,
                 intercept=fit.intercept,
             )
-            rows = job.bound.row_features()
-            local = found.intercept + np.einsum("nd...,nd->n...", found.values, rows)
-            self._warn(found, fit.weight, tol, samples)
-            return replace(found, conditions=job.bound.conditions(), local_pred=local)
+            self._warn(found, fit, tol, samples)
+            return replace(found, conditions=local.conditions(), local_pred=_local_prediction(found, local))
 
-    def _warn(self, found: Attribution, weight: Floats, tol: float | None, samples: int) -> None:
+    def _warn(self, found: Attribution, fit: LocalRows, tol: float | None, samples: int) -> None:
         assert found.score is not None
-        assert found.std_error is not None
-        reached = float(np.max(found.std_error, initial=0.0))
+        weight, reached = fit.weight, fit.std_error.most()
         if tol is not None and reached > tol:
             text = f"LIME: tol={tol:g} was not reached with {samples} samples, the largest standard error is {reached:.3g}; raise budget="
             warnings.warn(text, ToleranceWarning, stacklevel=3)
-        light = weight < min(found.values.shape[1], self.num_features or found.values.shape[1])
+        light = weight < fit.features(self.num_features)
         if light.any() and self.min_score is not None:
             text = (
                 f"LIME: the {samples:,} samples weigh less than one sample a feature for {int(light.sum())} of {len(light)} rows "
@@ -197,3 +222,13 @@ class LIME:
                 "there a linear model says little about this model: see .score, and consider finer bins or a smaller neighbourhood"
             )
             warnings.warn(text, LowFidelityWarning, stacklevel=3)
+
+
+def _local_prediction(found: Attribution, local: LocalBound) -> Floats:
+    """Output of the local model at each row."""
+    assert found.intercept is not None
+    if found.ragged:  # texts and images: the row keeps all its features
+        sums = np.array([row.sum(axis=0) for row in found.values], dtype=np.float64)
+        return np.asarray(found.intercept + sums.reshape(found.intercept.shape))
+    rows = local.row_features(np.arange(len(found)), found.values.shape[1])
+    return np.asarray(found.intercept + np.einsum("nd...,nd->n...", found.values, rows))

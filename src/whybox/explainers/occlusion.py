@@ -10,7 +10,8 @@ import numpy as np
 
 from whybox.engine import Engine
 from whybox.errors import OptionError
-from whybox.explainers._job import Job, Request, one_width, resolve_space
+from whybox.explainers._job import Job, Request, resolve_space
+from whybox.explainers._widths import Table, blocks, by_width, empty_outputs
 from whybox.explanations import Attribution
 from whybox.typing import Ask, Space, Target
 
@@ -85,17 +86,15 @@ class Occlusion:
             raise OptionError(f"tol: expected a positive number, got {tol!r}")
         request = Request(self, x, seed, target, progress, checkpoint, {})
         with Job(request) as job:
-            d = one_width(job.bound, "Occlusion")
+            widths = by_width(job)
             u, k = job.full.shape
             q = k if job.chosen is None else 1
-            codes = ~np.eye(d, dtype=bool)
-            values, base = np.empty((u, d, q)), np.empty((u, q))
-            block = max(_BLOCK_BYTES // (8 * k * d), 1)
-            for start in range(0, u, block):
-                at = np.arange(start, min(start + block, u))
-                without = job.select(job.run.values(job.bound, [Ask(job.rows[at], codes)])[0], at)
-                values[at] = job.select(job.full[at], at)[:, None] - without
-            rows = job.rows[:1] if job.bound.shared_empty else job.rows
-            empty = job.run.values(job.bound, [Ask(rows, np.zeros((1, d), dtype=bool))])[0][:, 0]
-            base[:] = job.select(np.broadcast_to(empty, (u, k)), np.arange(u))
-            return job.result(values=values, base_values=base, std_error=np.zeros_like(values), estimator="exact")
+            base, values = np.empty((u, q)), Table(job, widths, q)
+            for block in blocks(widths, lambda d: 8 * k * d, _BLOCK_BYTES):
+                asks = [Ask(job.rows[width.at], ~np.eye(width.d, dtype=bool)) for width in block]
+                for width, without in zip(block, job.run.values(job.bound, asks), strict=True):
+                    full = job.select(job.full[width.at], width.at)
+                    values.put(width.at, full[:, None] - job.select(without, width.at))
+            base[:] = job.select(np.broadcast_to(empty_outputs(job, widths), (u, k)), np.arange(u))
+            exact = Table(job, widths, q)  # zeros
+            return job.result(values=values.rows(), base_values=base, std_error=exact.rows(), estimator="exact")

@@ -110,6 +110,32 @@ def displayed(value: Any, n: int, d: int, members: tuple[tuple[int, ...], ...] |
     return data
 
 
+def marked(inputs: Any, marks: Any, rows: NDArray[Any] | None) -> dict[str, Any]:
+    """Inputs and marks, one a row, read-only; rows are the values, or None for a single row."""
+    if inputs is None and marks is None:
+        return {}
+    if inputs is None or marks is None:
+        raise ShapeError("inputs and marks go together: marks say where the features lie in the inputs; pass both or neither")
+    if rows is None:
+        return {"inputs": _input(inputs), "marks": _mark(marks)}
+    if len(inputs) != len(rows) or len(marks) != len(rows):
+        raise ShapeError(f"inputs, marks: expected {len(rows)}, one a row, got {len(inputs)} and {len(marks)}")
+    return {"inputs": tuple(map(_input, inputs)), "marks": tuple(map(_mark, marks))}
+
+
+def _input(value: Any) -> Any:
+    return value if isinstance(value, str) else frozen(to_numpy(value))
+
+
+def _mark(value: Any) -> NDArray[Any]:
+    array = np.asarray(value)
+    if array.ndim != 2 or array.dtype.kind not in "iu":
+        raise ShapeError(
+            f"marks: expected (d, 2) spans of characters or an (h, w) map of features, integers, got {array.dtype} of shape {array.shape}"
+        )
+    return frozen(array)
+
+
 def indices(name: str, value: Any, shape: tuple[int, ...], count: int | None) -> Ints:
     """Which output each row explains."""
     array = np.asarray(value)

@@ -43,6 +43,7 @@ _ARRAYS = (
     "conditions",
     "target_index",
 )
+_TUPLES = ("inputs", "marks")  # one text or array a row
 _PLAIN = ("feature_names", "output_names", "members", "method", "estimator", "target", "seed", "single")
 
 
@@ -50,6 +51,7 @@ def save(e: Attribution, path: str | PathLike[str]) -> None:
     """Write an explanation into one file, at once or not at all."""
     arrays: Arrays = {}
     notes = {name: pack(getattr(e, name), name, arrays) for name in _ARRAYS}
+    notes |= {name: pack(_stacked(getattr(e, name), single=e.single), name, arrays) for name in _TUPLES}
     plain = {name: getattr(e, name) for name in _PLAIN} | {"settings": dict(e.settings), "stats": asdict(e.stats)}
     header = {"format": FORMAT, "version": VERSION, "arrays": notes, "plain": plain}
     with atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
@@ -90,7 +92,11 @@ def load(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _arguments(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    result = {name: unpack(note, arrays) for name, note in header["arrays"].items() if name in _ARRAYS}
+    result = {name: unpack(note, arrays) for name, note in header["arrays"].items() if name in (*_ARRAYS, *_TUPLES)}
+    for name in _TUPLES:
+        found = result.get(name)
+        if found is not None:
+            result[name] = found[0] if header["plain"]["single"] else tuple(found)
     plain = {name: value for name, value in header["plain"].items() if name in (*_PLAIN, "settings")}
     for name in ("feature_names", "output_names", "members"):
         if plain.get(name) is not None:
@@ -98,6 +104,17 @@ def _arguments(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[
     known = {item.name for item in fields(RunStats)}
     stats = RunStats(**{name: value for name, value in header["plain"]["stats"].items() if name in known})
     return result | plain | {"stats": stats}
+
+
+def _stacked(rows: Any, *, single: bool) -> NDArray[np.object_] | None:
+    """Texts or arrays, one a row, as one object array."""
+    if rows is None:
+        return None
+    each = (rows,) if single else rows
+    result = np.empty(len(each), dtype=object)
+    for i, row in enumerate(each):  # assignment in one go would stack arrays of equal shape
+        result[i] = row
+    return result
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:

@@ -123,7 +123,10 @@ def _rows(e: Attribution, key: Any) -> Attribution:
     }
     if e.ragged:
         many = range(len(e))[pick] if isinstance(pick, slice) else pick
-        changes["feature_names"] = e.feature_names[pick] if one else tuple(e.feature_names[i] for i in many)
+        for name in ("feature_names", "inputs", "marks"):
+            each = getattr(e, name)
+            if each is not None:
+                changes[name] = each[pick] if one else tuple(each[i] for i in many)
     if is_frame(e.data):
         # One row keeps each cell as it was: a Series of objects, where a plain .iloc would cast integers beside floats.
         changes["data"] = e.data.iloc[[pick]].astype(object).iloc[0] if one else e.data.iloc[pick]
@@ -143,6 +146,8 @@ def _features(e: Attribution, key: Any) -> Attribution:
     where: Any = pick if e.single else (_ALL, pick)
     changes: dict[str, Any] = {name: _take(getattr(e, name), where) for name in ("values", "std_error", "conditions")}
     changes["feature_names"] = tuple(np.array(names, dtype=object)[pick])
+    if e.marks is not None:
+        changes["marks"] = _marks(e, pick)
     if e.members is not None:
         changes["members"] = tuple(e.members[i] for i in np.arange(count)[pick])
     elif e.data is not None and not isinstance(e.data, np.ndarray):
@@ -150,6 +155,16 @@ def _features(e: Attribution, key: Any) -> Attribution:
     else:
         changes["data"] = _take(e.data, where)
     return replace(e, **changes)
+
+
+def _marks(e: Attribution, pick: Any) -> NDArray[Any]:
+    """Marks of the chosen features of a single row."""
+    if isinstance(e.inputs, str):
+        return _seal(e.marks[pick])
+    chosen = np.arange(len(e.feature_names))[pick]
+    place = np.full(len(e.feature_names) + 1, -1, dtype=e.marks.dtype)  # the last one is for what belongs to no feature
+    place[chosen] = np.arange(len(chosen))
+    return _seal(place[e.marks])
 
 
 def _outputs(e: Attribution, key: Any) -> Attribution:

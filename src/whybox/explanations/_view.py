@@ -39,7 +39,22 @@ def batch(e: Attribution) -> Attribution:
             changes[name].setflags(write=False)
         else:
             changes[name] = array.to_frame().T
+    if e.marks is not None:
+        changes |= _ragged_again(e)
     return replace(e, **changes, single=False)
+
+
+def _ragged_again(e: Attribution) -> dict[str, Any]:
+    """A single row of a text or an image as an explanation of one row, which is ragged."""
+    changes: dict[str, Any] = {"inputs": (e.inputs,), "marks": (e.marks,), "feature_names": (e.feature_names,)}
+    for name in ("values", "std_error", "conditions", "data"):
+        array = getattr(e, name)
+        if array is not None:
+            rows = np.empty(1, dtype=object)
+            rows[0] = array
+            rows.setflags(write=False)
+            changes[name] = rows
+    return changes
 
 
 def output_label(e: Attribution, position: int) -> str:

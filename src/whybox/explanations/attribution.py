@@ -44,6 +44,9 @@ class Attribution(LimeFace):
         intercept: (n,) or (n, k) intercept of a local surrogate, or None.
         local_pred: (n,) or (n, k) output of a local surrogate at the row, or None.
         members: for features that are groups of columns, the positions of each one's columns in data, or None. Data may then be wider.
+        inputs: the n texts or images that marks refer to, or None. Of a single row, the text or image itself.
+        marks: where each feature lies in its input, n arrays, or None: (d, 2) character spans of a text, or an (h, w) map of feature
+            positions, -1 where there is none. Of a single row, the array itself.
         conditions: (n, d) texts that say what a value is about where that is not the feature itself ("3 < age <= 7"), or None.
         estimator: which estimator answered, such as "odd GP".
         target: which output was asked for: None (every output), "predicted", a position or a name.
@@ -86,6 +89,8 @@ class Attribution(LimeFace):
     intercept: Floats | None = None
     local_pred: Floats | None = None
     members: tuple[tuple[int, ...], ...] | None = None
+    inputs: Any = None
+    marks: Any = None
     conditions: NDArray[Any] | None = None
     estimator: str = ""
     target: str | int | None = None
@@ -124,6 +129,7 @@ class Attribution(LimeFace):
                 raise InputError("std_error: expected zero or more (or NaN where unknown), got a negative standard error")
             put["std_error"] = errors
         put |= self._described(values, leading, tail, ragged=ragged)
+        put |= _check.marked(self.inputs, self.marks, None if self.single else values)
         for name, value in put.items():
             object.__setattr__(self, name, value)
 

@@ -4,5 +4,6 @@ from whybox.spaces.groups import Groups
 from whybox.spaces.marginal import Baseline, Marginal
 from whybox.spaces.neighborhood import Neighborhood
 from whybox.spaces.summaries import summarize
+from whybox.spaces.text import Passages, Sentences, Tokens, Words
 
-__all__ = ["Baseline", "Groups", "Marginal", "Neighborhood", "summarize"]
+__all__ = ["Baseline", "Groups", "Marginal", "Neighborhood", "Passages", "Sentences", "Tokens", "Words", "summarize"]

@@ -196,18 +196,27 @@ class MarginalBound:
         Raises:
             OutputValueError: all outputs of a coalition are NaN.
         """
-        if self.draws == 1 and not np.isnan(outputs.sum()):
-            return outputs[:, :, 0, :]
-        weights = np.full(self.draws, 1.0 / self.draws) if self.weights is None else self.weights
-        if not np.isnan(outputs.sum()):
-            if self.weights is None:
-                return np.asarray(np.add.reduce(outputs, axis=2) / self.draws)
-            return np.asarray(np.add.reduce(outputs * weights[:, None], axis=2))
-        there = ~np.isnan(outputs)
-        total = np.add.reduce(there * weights[:, None], axis=2)
-        if (total == 0).any():
-            raise OutputValueError(
-                "all outputs of a coalition are NaN: nothing is left to average; mend the model or enlarge the background"
-            )
-        result: Floats = np.add.reduce(np.where(there, outputs, 0.0) * weights[:, None], axis=2) / total
-        return result
+        return average(outputs, self.weights)
+
+
+def average(outputs: Floats, weights: Floats | None = None) -> Floats:
+    """Mean over draws: (n_i, m, b, k) to (n_i, m, k). NaN outputs, where the engine let them through, are left out.
+
+    Raises:
+        OutputValueError: all outputs of a coalition are NaN.
+    """
+    draws = outputs.shape[2]
+    known = not np.isnan(outputs.sum())
+    if draws == 1 and known:
+        return outputs[:, :, 0, :]
+    if known and weights is None:
+        return np.asarray(np.add.reduce(outputs, axis=2) / draws)
+    weights = np.full(draws, 1.0 / draws) if weights is None else weights
+    if known:
+        return np.asarray(np.add.reduce(outputs * weights[:, None], axis=2))
+    there = ~np.isnan(outputs)
+    total = np.add.reduce(there * weights[:, None], axis=2)
+    if (total == 0).any():
+        raise OutputValueError("all outputs of a coalition are NaN: nothing is left to average; mend the model or enlarge the background")
+    result: Floats = np.add.reduce(np.where(there, outputs, 0.0) * weights[:, None], axis=2) / total
+    return result

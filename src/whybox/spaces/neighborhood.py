@@ -129,6 +129,7 @@ class NeighborhoodBound:
     points: Points
     draws: int = 1
     members: None = None
+    design: Literal["points"] = "points"
 
     @property
     def n(self) -> int:
@@ -216,11 +217,11 @@ class NeighborhoodBound:
                 result[i][:, self.points.bells] = self.points.standard(u, np.full(len(codes), instance))
         return result
 
-    def row_features(self) -> Floats:
-        """Interpretable features (n, d) of the explained rows: 1 for a level, the value in standard deviations otherwise."""
-        z = np.ones((self.n, self.d))
+    def row_features(self, instances: Ints, d: int) -> Floats:  # d: all rows have the same columns
+        """Interpretable features (n_i, d) of these explained rows: 1 for a level, the value in standard deviations otherwise."""
+        z = np.ones((len(instances), self.d))
         for j, found in self.points.normal.items():
-            z[:, j] = found[2:]
+            z[:, j] = found[2:][instances]
         return z
 
     def weights(self, z: NDArray[Any], instances: Ints) -> Floats:
@@ -230,7 +231,7 @@ class NeighborhoodBound:
         if z.dtype == bool:
             far = self.d - np.count_nonzero(z, axis=2).astype(np.float64)
         else:
-            far = np.add.reduce((z - self.row_features()[instances][:, None]) ** 2, axis=2)
+            far = np.add.reduce((z - self.row_features(instances, self.d)[:, None]) ** 2, axis=2)
         weight: Floats = np.exp(far / (-2.0 * self.width**2))
         return weight
 
