@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from whybox import datasets as datasets
     from whybox import errors as errors
     from whybox import llms as llms
+    from whybox import models as models
     from whybox import spaces as spaces
     from whybox.concepts import ConceptEffect as ConceptEffect
     from whybox.concepts import LLMCounterfactuals as LLMCounterfactuals
@@ -58,6 +59,7 @@ __all__ = [
     "datasets",
     "errors",
     "llms",
+    "models",
     "spaces",
 ]
 
@@ -77,7 +79,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("concepts", "datasets", "errors", "llms", "spaces"):
+    if name in ("concepts", "datasets", "errors", "llms", "models", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -229,12 +230,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--retry-after", type=float, default=0.05)
     parser.add_argument("--key", default=None)
     parser.add_argument("--say", default=None, help="answer everything with this text instead")
+    parser.add_argument("--find", default=None, help="answer with everything that this pattern finds in the conversation instead")
     given = parser.parse_args(arguments)
-    answer: Answer = (
-        StructuralEditor(concept_reviews(given.texts, seed=given.seed), sloppy=given.sloppy, repents=given.repents)
-        if given.say is None
-        else (lambda _: str(given.say))
-    )
+    answer: Answer
+    if given.say is not None:
+        answer = lambda _: str(given.say)  # noqa: E731  # one line is what it takes
+    elif given.find is not None:
+        answer = lambda text: " ".join(re.findall(given.find, text))  # noqa: E731
+    else:
+        answer = StructuralEditor(concept_reviews(given.texts, seed=given.seed), sloppy=given.sloppy, repents=given.repents)
     server = LLMServer(
         answer,
         faults=given.faults,
