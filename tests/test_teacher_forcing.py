@@ -12,6 +12,7 @@ import pytest
 import whybox as wb
 from whybox.errors import InputError, OptionError
 from whybox.models import PrefixWarning, TeacherForcing, TruncationWarning, _scores, as_model
+from whybox.models._prefixes import prefix_groups
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'whybox[hf]'")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'whybox[hf]'")
@@ -159,6 +160,64 @@ def test_common_beginning_is_computed_once(llama, monkeypatch):
             assert sum(n * width for n, width in shapes) < 100 + 115 + 12 * 15  # the beginning, one prompt as a check, the rest
         else:
             assert sum(n * width for n, width in shapes) >= 12 * 100
+
+
+def cost(rows, groups, overhead):
+    return sum(sum(len(rows[i]) for i in members) - common * (len(members) - 1) + (overhead if common else 0) for common, members in groups)
+
+
+def partitions(items):
+    """Every way to put items into groups."""
+    if not items:
+        yield []
+        return
+    for rest in partitions(items[1:]):
+        yield [[items[0]], *rest]
+        for i in range(len(rest)):
+            yield [*rest[:i], [items[0], *rest[i]], *rest[i + 1 :]]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_groups_of_common_beginnings_take_the_fewest_tokens(seed):
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(0, 2, rng.integers(1, 12)).tolist() for _ in range(7)]
+    overhead, least = int(rng.integers(0, 6)), 2
+    found = prefix_groups(rows, overhead=overhead, least=least)
+    assert sorted(i for _, members in found for i in members) == list(range(7))
+    assert all(rows[i][:common] == rows[members[0]][:common] and len(rows[i]) > common for common, members in found for i in members)
+    best = min(
+        sum(
+            min(
+                sum(len(rows[i]) for i in members),
+                sum(len(rows[i]) for i in members) - common * (len(members) - 1) + overhead
+                if (common := shared(rows, members)) >= least
+                else 999,
+            )
+            for members in groups
+        )
+        for groups in partitions(list(range(7)))
+    )
+    assert cost(rows, found, overhead) == best
+
+
+def shared(rows, members):
+    most = min(len(rows[i]) for i in members) - 1
+    return next((j for j in range(most) if len({rows[i][j] for i in members}) > 1), most)
+
+
+def test_passages_in_turn_are_computed_once_each(llama, monkeypatch):
+    model, tokenizer = llama
+    rng = np.random.default_rng(0)
+    passages = [" ".join(rng.choice(WORDS, 40)) for _ in range(4)]
+    texts = [" ".join(p for p, keep in zip(passages, format(code, "04b"), strict=True) if keep == "1") for code in range(1, 16)]
+    expected = token_by_token(model, tokenizer, texts, TeacherForcing(model, tokenizer, ANSWER).tokens)
+    monkeypatch.setattr(_scores, "_GROUP_CPU", 8)  # passages of a test are short
+    spent, inner = [], model.forward
+    monkeypatch.setattr(model, "forward", lambda input_ids=None, **o: (spent.append(input_ids.numel()), inner(input_ids, **o))[1])
+    model.forward.__signature__ = __import__("inspect").signature(inner)
+    found = as_model(TeacherForcing(model, tokenizer, ANSWER, per="token")).predict(texts)
+    np.testing.assert_allclose(found, expected, atol=5e-4)
+    assert sum(spent) < 0.85 * sum(len(text.split()) for text in texts)
 
 
 def test_answer_is_the_sum_of_its_tokens(llama):

@@ -1,4 +1,4 @@
-"""Log-probabilities of fixed answer tokens after many prompts: right-padded forwards, the common beginning computed once."""
+"""Log-probabilities of fixed answer tokens after many prompts: right-padded forwards, common beginnings computed once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import numpy as np
 from whybox._torch import autocast, dtype_named, evaluating, first_tensor, for_each_bucket, half_precision, padded
 from whybox.errors import InputError
 from whybox.models._options import type_name
+from whybox.models._prefixes import prefix_groups
 from whybox.typing import Floats
 
 _TOKENS_CPU, _TOKENS_CUDA = 4096, 65536  # padded tokens of a forward
 _LOGITS_CPU, _LOGITS_CUDA = 1 << 26, 1 << 30  # logits held at once
 _SPREAD = 64  # tokens by which rows of a forward differ in length: logits of so many positions are computed in vain
 _LEAST_PREFIX = 16  # tokens: below, a forward of its own costs more than it saves
+_GROUP_CPU, _GROUP_CUDA = 64, 8192  # tokens that smaller forwards cost: a GPU wants large ones
 
 
 class PrefixWarning(UserWarning):
@@ -72,23 +74,8 @@ class AnswerScores:
         ids = self.encode(prompts)
         out = np.empty((len(ids), len(s.tokens)))
         with evaluating(s.model), torch.no_grad(), autocast(torch.device(self.device), dtype_named(s.dtype)):
-            shared = self._common(ids)
-            cache = self._prefix(ids[0][:shared]) if shared else None
-            shared = 0 if cache is None else shared
-            rest = [row[shared:] for row in ids]
-
-            def work(bucket: list[int]) -> None:
-                out[bucket] = self._forward([rest[i] for i in bucket], cache)
-                if cache is not None and not self._checked:
-                    self._check(ids[bucket[-1]], out[bucket[-1]])
-
-            def run() -> None:
-                self._budget = self._in_buckets([len(row) for row in rest], work)
-
-            run()
-            if cache is not None and not self._shares:  # the check failed: once more, in full
-                cache, rest = None, ids
-                run()
+            for shared, rows in self._groups(ids):
+                self._score([ids[i] for i in rows], shared, out, rows)
         return out
 
     def encode(self, prompts: list[str]) -> list[list[int]]:
@@ -123,22 +110,30 @@ class AnswerScores:
             )
         return rows
 
-    def _in_buckets(self, lengths: list[int], work: Any) -> int:
+    def _groups(self, ids: list[list[int]]) -> list[tuple[int, list[int]]]:
+        if not self._shares or len(ids) < 2:
+            return [(0, list(range(len(ids))))] if ids else []
+        return prefix_groups(ids, overhead=_GROUP_CUDA if "cuda" in str(self.device) else _GROUP_CPU, least=_LEAST_PREFIX)
+
+    def _score(self, ids: list[list[int]], shared: int, out: Floats, places: list[int]) -> None:
+        """Write the scores of prompts that share a beginning to their places."""
         import torch
+
+        cache = self._prefix(ids[0][:shared]) if shared and self._shares else None
+        rest = ids if cache is None else [row[shared:] for row in ids]
+
+        def work(bucket: list[int]) -> None:
+            found = self._forward([rest[i] for i in bucket], cache)
+            if cache is not None and not self._checked:
+                self._check(ids[bucket[-1]], found[-1])
+            out[[places[i] for i in bucket]] = found
 
         release = torch.cuda.empty_cache if "cuda" in str(self.device) else None
         extra = 0 if self._s.model.config.is_encoder_decoder else len(self._s.tokens) - 1
-        left = for_each_bucket(lengths, work, rows=self._rows, tokens=self._budget, extra=extra, spread=_SPREAD, release=release)
-        return left or self._budget
-
-    def _common(self, ids: list[list[int]]) -> int:
-        """Tokens that all prompts begin with, short of the last of each: its output scores the answer's first token."""
-        if not self._shares or len(ids) < 2:
-            return 0
-        low, high = min(ids), max(ids)  # what the first and the last in order share, all between them share
-        most = min(map(len, ids)) - 1
-        same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), most)
-        return min(same, most) if min(same, most) >= _LEAST_PREFIX else 0
+        options: dict[str, Any] = {"rows": self._rows, "extra": extra, "spread": _SPREAD, "release": release}
+        self._budget = for_each_bucket([len(row) for row in rest], work, tokens=self._budget, **options) or self._budget
+        if cache is not None and not self._shares:  # the check failed: once more, in full
+            self._score(ids, 0, out, places)
 
     def _prefix(self, tokens: list[int]) -> Any:
         """The model's cache after the common beginning; None where it keeps anything but plain keys and values of every token."""

@@ -32,7 +32,7 @@ class TeacherForcing:
 
     The answer's tokens are given to the model (teacher forcing), so that one forward scores all of them:
     ``log p(answer | prompt) = sum over t of log p(token t | prompt, tokens before t)``. Prompts are padded at the right, where nothing
-    looks at the padding, and go through the model in buckets of like length. What all prompts of a batch begin with is computed once,
+    looks at the padding, and go through the model in buckets of like length. What prompts of a batch begin with alike is computed once,
     where the model keeps plain keys and values; where it keeps something else (sliding windows, recurrent states) every prompt is computed
     in full. Encoder-decoder models are always computed in full.
 
@@ -45,7 +45,7 @@ class TeacherForcing:
         template: what is around each row; "{text}" stands for the row. Default: the row alone.
         chat: put the prompt into the tokenizer's chat template, as the user's message; None (default): if it has one.
         system: the system message of the chat template. Default "": none.
-        share_prefix: compute the common beginning of a batch once. Default True.
+        share_prefix: compute common beginnings once. Default True.
         batch_tokens: padded tokens of a forward; None (default): 4,096 on a CPU, 65,536 on CUDA.
         dtype: dtype of the matrix products, such as "bfloat16" (autocast: the weights stay what they are); None (default) is the model's.
         version: identifies model and tokenizer for checkpoints and caches; None computes a hash of them when it is needed.
