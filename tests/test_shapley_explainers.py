@@ -1,5 +1,7 @@
 """KernelSHAP, PermutationSHAP, ExactSHAP and Occlusion on whole models: right values, honest options, counted queries."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,6 +100,15 @@ def test_a_fitted_surrogate_lowers_the_error(cancer):
     e = fitted.explain(x, budget=90)
     assert np.mean(np.abs(e.values - truth) <= 1.96 * e.std_error) > 0.85
     np.testing.assert_array_equal(fitted.explain(x.iloc[3:5], budget=90).values, e.values[3:5])
+
+
+def test_a_surrogate_of_something_else_is_refused(rows):
+    x, background = rows
+    with pytest.raises(OptionError, match="surrogate"):
+        wb.KernelSHAP(lambda r: r[:, 0], background, surrogate=3)
+    fitted = wb.KernelSHAP(lambda r: r[:, 0] * r[:, 1], background).fit(x, budget=300)
+    with pytest.raises(OptionError, match="fitted to 1 outputs"):
+        dataclasses.replace(fitted, model=lambda r: r[:, :2]).explain(x, budget=20)
 
 
 def test_a_surrogate_that_knows_nothing_does_no_harm(rows):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -30,9 +30,13 @@ __all__ = [
     "is_torch",
     "mix",
     "namespace",
+    "on_accelerator",
     "promote",
     "row_digests",
     "row_nbytes",
+    "send",
+    "side_stream",
+    "synchronize",
     "take_rows",
     "to_numpy",
     "value_bits",
@@ -108,6 +112,51 @@ def to_numpy(x: Array) -> NDArray[Any]:
     if type(x).__module__.split(".")[0] == "array_api_strict":
         return np.asarray(np.from_dlpack(x.to_device(namespace(x).Device("CPU_DEVICE"))))
     return np.asarray(x)
+
+
+def on_accelerator(x: object) -> bool:
+    """Whether x is an array whose memory is not the host's."""
+    if is_numpy(x) or not is_array(x):
+        return False
+    if is_torch(x):
+        return str(x.device.type) not in ("cpu", "mps")  # type: ignore[attr-defined]  # mps has no float64: it answers on the host
+    return type(x).__module__.split(".")[0] == "cupy"
+
+
+def synchronize(x: Array) -> None:
+    """Wait until the device of x has done what it was told."""
+    if is_torch(x) and x.device.type == "cuda":
+        sys.modules["torch"].cuda.synchronize(x.device)
+    elif type(x).__module__.split(".")[0] == "cupy":
+        x.device.synchronize()
+
+
+def send(host: NDArray[Any], like: Array) -> Array:
+    """A host array in the library and on the device of another; to CUDA from pinned memory, which nobody waits for."""
+    host = np.ascontiguousarray(host)
+    if is_torch(like) and like.device.type == "cuda":
+        return sys.modules["torch"].from_numpy(host).pin_memory().to(like.device, non_blocking=True)
+    return namespace(like).asarray(host, device=like.device)
+
+
+def side_stream(like: Array) -> Callable[[Callable[[], Rows]], Rows]:
+    """Runs what composes rows on a CUDA stream of its own, so that it overlaps the model; on any other device it is a plain call."""
+    if not (is_torch(like) and like.device.type == "cuda"):
+        return lambda compose: compose()
+    cuda = sys.modules["torch"].cuda
+    stream = cuda.Stream(like.device)
+    stream.wait_stream(cuda.current_stream(like.device))  # the rows and the background are there
+
+    def run(compose: Callable[[], Rows]) -> Rows:
+        with cuda.stream(stream):
+            rows = compose()
+        main = cuda.current_stream(like.device)
+        main.wait_stream(stream)
+        if is_torch(rows):
+            rows.record_stream(main)
+        return rows
+
+    return run
 
 
 def take_rows(rows: Rows, index: NDArray[np.int64]) -> Rows:

@@ -10,6 +10,7 @@ from whybox.typing import BatchSize
 _START = 64
 _MOST_ROWS = 1 << 17
 _MOST_BYTES = 12 << 20
+_DEVICE_ROWS, _DEVICE_BYTES = 1 << 21, 1 << 30  # of an accelerator, which is fast only when it has much to do
 _LEAST_TRIES, _MOST_TRIES, _LEAST_SECONDS = 2, 6, 2e-3  # a size is judged by its fastest batch of several: timings are noisy
 _BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
 
@@ -31,6 +32,7 @@ class BatchSizer:
     def __init__(self, batch_size: BatchSize, max_batch: int | None = None, batch_rows: int | None = None) -> None:
         if batch_size != "auto" and (not is_count(batch_size)):
             raise OptionError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
+        self._max_batch = max_batch
         self.limit = min(_MOST_ROWS, max_batch or _MOST_ROWS)
         self.auto = batch_size == "auto"
         start = _START if batch_rows is None else batch_rows
@@ -40,10 +42,17 @@ class BatchSizer:
         self._settled = not self.auto or batch_rows is not None
         self._misses = 0
 
-    def cap_bytes(self, row_nbytes: int) -> None:
-        """Keep a batch within a byte budget (automatic sizes only)."""
+    @property
+    def settled(self) -> bool:
+        """Whether the size is no longer sought."""
+        return self._settled
+
+    def cap_bytes(self, row_nbytes: int, accelerator: bool = False) -> None:
+        """Keep a batch within the byte budget of the host or of an accelerator (automatic sizes only)."""
         if self.auto:
-            self.limit = max(1, min(self.limit, _MOST_BYTES // row_nbytes))
+            if accelerator:
+                self.limit = min(_DEVICE_ROWS, self._max_batch or _DEVICE_ROWS)
+            self.limit = max(1, min(self.limit, (_DEVICE_BYTES if accelerator else _MOST_BYTES) // row_nbytes))
             self.size = min(self.size, self.limit)
 
     def ran_out_of_memory(self, rows: int) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import is_array, to_numpy
+from whybox._arrays import is_array, namespace, to_numpy
 from whybox.errors import OutputShapeError, OutputValueError
-from whybox.typing import Floats
+from whybox.typing import Array, Floats
 
 
 def as_outputs(answer: Any, n: int, model: str) -> tuple[Floats, bool]:
@@ -28,13 +28,27 @@ def as_outputs(answer: Any, n: int, model: str) -> tuple[Floats, bool]:
         OutputValueError: not real numbers.
     """
     array = _as_array(answer, model)
-    if array.ndim not in (1, 2):
-        raise OutputShapeError(f"{model}: expected outputs of shape ({n},) or ({n}, k), got {array.shape}; return one row of outputs a row")
-    if array.shape[0] != n:
-        raise OutputShapeError(f"{model}: expected {n} outputs for {n} rows, got {array.shape[0]}; return one output a row, in order")
-    if array.ndim == 2 and array.shape[1] == 0:
-        raise OutputShapeError(f"{model}: expected at least one output a row, got shape {array.shape}")
+    _check_shape(tuple(array.shape), n, model)
     return np.array(array, dtype=np.float64, copy=True).reshape(n, -1), array.ndim == 1
+
+
+def as_device_outputs(answer: Array, n: int, model: str) -> tuple[Array, bool]:
+    """As :func:`as_outputs`, but (n, k) float64 where the answer is, and nobody waits for its numbers."""
+    xp = namespace(answer)
+    if not xp.isdtype(answer.dtype, ("bool", "real floating", "integral")):
+        return as_outputs(answer, n, model)
+    _check_shape(tuple(answer.shape), n, model)
+    own = xp.astype(answer, xp.float64, copy=True)
+    return xp.reshape(own, (n, -1 if n else 1)), answer.ndim == 1
+
+
+def _check_shape(shape: tuple[int, ...], n: int, model: str) -> None:
+    if len(shape) not in (1, 2):
+        raise OutputShapeError(f"{model}: expected outputs of shape ({n},) or ({n}, k), got {shape}; return one row of outputs a row")
+    if shape[0] != n:
+        raise OutputShapeError(f"{model}: expected {n} outputs for {n} rows, got {shape[0]}; return one output a row, in order")
+    if len(shape) == 2 and shape[1] == 0:
+        raise OutputShapeError(f"{model}: expected at least one output a row, got shape {shape}")
 
 
 def _as_array(answer: Any, model: str) -> NDArray[Any]:

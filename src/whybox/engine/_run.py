@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_out_of_memory, row_digests, row_nbytes, take_rows
+from whybox._arrays import (
+    concat_rows,
+    is_array,
+    is_numpy,
+    is_out_of_memory,
+    namespace,
+    on_accelerator,
+    row_digests,
+    row_nbytes,
+    side_stream,
+    synchronize,
+    take_rows,
+    to_numpy,
+)
 from whybox.engine._batch import BatchSizer
 from whybox.engine._cache import Cache
 from whybox.engine._checkpoint import Checkpoint
 from whybox.engine._controls import Controls
 from whybox.engine._dedupe import Deduplicator
-from whybox.engine._outputs import as_outputs, check_finite
+from whybox.engine._outputs import as_device_outputs, as_outputs, check_finite
 from whybox.engine._rows import Described, Piece, PlainRows, UnitRows
 from whybox.errors import BudgetError, OptionError, OutputShapeError
-from whybox.typing import Ask, Bound, Floats, Ints, Model, Rows, RunStats
+from whybox.typing import Array, Ask, Bound, Floats, Ints, Model, Rows, RunStats
 
 if TYPE_CHECKING:
     from whybox.engine import Engine
@@ -52,6 +65,9 @@ class Run:
         self._counts = dict.fromkeys(("n_queries", "n_rows", "n_calls", "batch_size", "n_retries", "n_nan", "n_resumed", "n_cached"), 0)
         self._seconds = 0.0
         self._unit = 0
+        # answers stay on the model's device until they are folded, unless the host needs each of them
+        self._stay = checkpoint is None and engine.cache is None and engine.on_nan == "raise"
+        self._stream: Callable[[Callable[[], Rows]], Rows] | None = None
         self.n_outputs: int | None = None
         self.one_axis = False
 
@@ -76,7 +92,7 @@ class Run:
     def predict(self, rows: Rows, n: int | None = None) -> Floats:
         """Outputs (n, k) of plain rows."""
         count = len(rows) if n is None else n
-        return self._unit_outputs(PlainRows(rows, count))
+        return np.asarray(to_numpy(self._unit_outputs(PlainRows(rows, count))))
 
     def values(self, bound: Bound, asks: Sequence[Ask]) -> list[Floats]:
         """Folded outputs of every ask.
@@ -95,11 +111,13 @@ class Run:
         results: list[Floats | None] = [None] * len(asks)
         for unit in self._cut(bound, asks):
             outputs = self._unit_outputs(UnitRows(bound, unit))
+            outputs = outputs if getattr(bound, "folds_arrays", False) else to_numpy(outputs)
             for piece in unit:
                 part = piece.ask
                 n, m = len(part.instances), len(part.codes)
-                block = outputs[piece.start : piece.stop].reshape(n, m, bound.draws, -1)
-                folded = bound.fold(part, block)
+                block = outputs[piece.start : piece.stop, :]
+                block = (np if is_numpy(block) else namespace(block)).reshape(block, (n, m, bound.draws, -1))
+                folded = to_numpy(bound.fold(part, block))
                 whole = results[piece.position]
                 if whole is None:
                     ask = asks[piece.position]
@@ -130,7 +148,7 @@ class Run:
                     filled += size
         return [unit for unit in units if unit]
 
-    def _unit_outputs(self, unit: Described) -> Floats:
+    def _unit_outputs(self, unit: Described) -> Array:
         n = unit.n
         self._counts["n_rows"] += n
         keys = self._keys(unit)
@@ -140,7 +158,7 @@ class Run:
         else:
             first, where = plan
             hit, known = self._dedupe.known(keys[first])
-            fresh = self._answer(unit, first[~hit], not hit.any() and len(first) == n)
+            fresh = to_numpy(self._answer(unit, first[~hit], not hit.any() and len(first) == n))
             distinct = np.empty((len(first), fresh.shape[1]))
             distinct[~hit] = fresh
             if hit.any():
@@ -161,8 +179,8 @@ class Run:
             return keys if self._deduping else None
         return keys
 
-    def _answer(self, unit: Described, index: Ints, contiguous: bool) -> Floats:
-        """Outputs of the rows at these positions of the unit, each sent once."""
+    def _answer(self, unit: Described, index: Ints, contiguous: bool) -> Array:
+        """Outputs of the rows at these positions of the unit, each sent once; on the model's device where they may stay there."""
         n = len(index)
         answered = np.zeros(n, dtype=bool)
         outputs = np.empty((n, self.n_outputs or 1))
@@ -174,6 +192,7 @@ class Run:
                 outputs[at], answered[at] = values, True
                 self._counts["n_resumed"] += len(at)
         position, resumed = 0, bool(answered.any())
+        parts: list[Array] = []
         while position < n:
             if answered[position]:
                 position += 1
@@ -185,12 +204,12 @@ class Run:
             )
             here = slice(position, position + size)
             began = time.perf_counter()
-            rows = unit.compose(position, position + size) if contiguous else unit.take(index[here])
-            if self._counts["n_calls"] == 0:
-                self._sizer.cap_bytes(row_nbytes(rows))
-                if self._sizer.size < size:
-                    continue
             try:
+                rows = self._composed(unit, position, size, None if contiguous else index[here])
+                if self._counts["n_calls"] == 0:
+                    self._sizer.cap_bytes(row_nbytes(rows), on_accelerator(rows))
+                    if self._sizer.size < size:
+                        continue
                 values = self._batch(rows, size, position)
             except Exception as error:
                 if is_out_of_memory(error) and self._sizer.ran_out_of_memory(size):
@@ -198,16 +217,43 @@ class Run:
                 raise
             if unit.learn:
                 self._sizer.took(size, time.perf_counter() - began)
-            if outputs.shape[1] != values.shape[1]:
-                outputs = np.empty((n, values.shape[1]))
-            outputs[here] = values
+            if is_numpy(values) and not parts:
+                if outputs.shape[1] != values.shape[1]:
+                    outputs = np.empty((n, values.shape[1]))
+                outputs[here] = values
+            else:
+                parts.append(values)
             if self._log is not None:
                 self._log.record(self._unit, np.arange(position, position + size, dtype=np.int64), values, self.one_axis)
             position += size
         self._unit += 1
+        if parts:
+            return self._gathered(outputs, parts, n)
         return outputs if self.n_outputs is None else outputs.reshape(n, self.n_outputs)
 
-    def _batch(self, rows: Rows, n: int, first: int) -> Floats:
+    def _composed(self, unit: Described, position: int, size: int, index: Ints | None) -> Rows:
+        def compose() -> Rows:
+            return unit.compose(position, position + size) if index is None else unit.take(index)
+
+        return compose() if self._stream is None else self._stream(compose)
+
+    def _gathered(self, outputs: Floats, parts: list[Array], n: int) -> Array:
+        """The answers of a unit from its batches, of which the device may still be at work."""
+        began = time.perf_counter()
+        there = sum(int(part.shape[0]) for part in parts)
+        if there < n or any(is_numpy(part) for part in parts):  # a model that answers now here, now there: put it together on the host
+            rest = np.concatenate([to_numpy(part) for part in parts])
+            whole: Array = np.concatenate([outputs.reshape(n, -1)[: n - there], rest]) if there < n else rest
+        else:
+            whole = concat_rows(parts)
+        if not is_numpy(whole) and not bool(namespace(whole).isfinite(namespace(whole).sum(whole))):
+            whole = to_numpy(whole)
+        if is_numpy(whole):
+            check_finite(whole, self._model.name, 0, self._engine.on_nan)
+        self._seconds += time.perf_counter() - began
+        return whole
+
+    def _batch(self, rows: Rows, n: int, first: int) -> Array:
         """Outputs of a batch; only rows that the cache does not hold are sent."""
         if self._cache is None:
             return self._checked(rows, n, first)
@@ -227,18 +273,19 @@ class Run:
             values[hit] = known
         return values
 
-    def _checked(self, rows: Rows, n: int, first: int) -> Floats:
+    def _checked(self, rows: Rows, n: int, first: int) -> Array:
         twice = self._controls.choose(n) if self._controls is not None else np.empty(0, dtype=np.int64)
         if self._controls is None or not len(twice):
             return self._call(rows, n, first)
         again = take_rows(rows, twice)
         values = self._call(concat_rows([rows, again]), n + len(twice), first)
+        host = to_numpy(values)
         self._controls.judge(
-            values[:n][twice], values[n:], values[:n], lambda: self._call(take_rows(again, np.arange(len(twice))), len(twice), first)
+            host[:n][twice], host[n:], host[:n], lambda: to_numpy(self._call(take_rows(again, np.arange(len(twice))), len(twice), first))
         )
-        return values[:n].copy()
+        return values[:n].copy() if is_numpy(values) else values[:n, :]
 
-    def _call(self, rows: Rows, n: int, first: int) -> Floats:
+    def _call(self, rows: Rows, n: int, first: int) -> Array:
         engine = self._engine
         if engine.max_queries is not None and self._counts["n_queries"] + n > engine.max_queries:
             raise BudgetError(
@@ -253,7 +300,7 @@ class Run:
             self._counts["batch_size"] = max(self._counts["batch_size"], n)
             try:
                 answer = self._model.predict(rows)
-                values, one_axis = as_outputs(answer, n, self._model.name)
+                values, one_axis = self._outputs(answer, n)
                 break
             except engine.retry_on as error:
                 if attempt >= engine.retries:
@@ -268,8 +315,19 @@ class Run:
             finally:
                 self._seconds += time.perf_counter() - began
         self._shape(values.shape[1], one_axis)
-        self._counts["n_nan"] += check_finite(values, self._model.name, first, engine.on_nan)
+        if is_numpy(values):
+            self._counts["n_nan"] += check_finite(values, self._model.name, first, engine.on_nan)
         return values
+
+    def _outputs(self, answer: Any, n: int) -> tuple[Array, bool]:
+        if not (self._stay and is_array(answer) and on_accelerator(answer)):
+            return as_outputs(answer, n, self._model.name)
+        values, one_axis = as_device_outputs(answer, n, self._model.name)
+        if self._stream is None:
+            self._stream = side_stream(values)
+        if not self._sizer.settled:  # what is still on its way has no time yet
+            synchronize(values)
+        return values, one_axis
 
     def _shape(self, width: int, one_axis: bool) -> None:
         if self.n_outputs is None:

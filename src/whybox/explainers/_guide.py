@@ -51,7 +51,14 @@ class FittedSurrogate:
         return any(spectrum.trusted for spectrum in self.games.spectra)
 
     def solver(self, job: Job) -> Solve:
-        """The spectral Gaussian process with this surrogate's prior and exact answers; outputs whose halves disagree go to the plan's."""
+        """The spectral Gaussian process with this surrogate's prior and exact answers; outputs whose halves disagree go to the plan's.
+
+        Raises:
+            OptionError: the model has another number of outputs than the one that the surrogate was fitted to.
+        """
+        learnt = len(self.games.spectra)
+        if job.full.shape[1] != learnt:
+            raise OptionError(f"surrogate: was fitted to {learnt} outputs, {job.model.name} has {job.full.shape[1]}; call fit again")
 
         def solve(codes: Bools, v: Floats, none: Floats, full: Floats, rows: Ints, outputs: Ints, plain: Solver) -> Estimate:
             m, d = codes.shape

@@ -85,6 +85,11 @@ class KernelSHAP:
             check_keep(self.l1_reg)
             if self.estimator == "odd GP" or self.surrogate is not None:
                 raise OptionError("l1_reg: selects features for least squares; leave estimator and surrogate out, or l1_reg")
+        if self.surrogate is not None:
+            from whybox.explainers._guide import FittedSurrogate
+
+            if not isinstance(self.surrogate, FittedSurrogate):
+                raise OptionError(f"surrogate: expected what KernelSHAP(...).fit(x) has learnt, got {self.surrogate!r}")
         if self.surrogate is not None and (self.link != "identity" or self.estimator != "auto"):
             raise OptionError('surrogate: works with link="identity" and estimator="auto" only; the surrogate brings its own estimator')
 

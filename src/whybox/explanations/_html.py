@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whybox.explanations import _highlight
 from whybox.explanations._escape import escape
 from whybox.explanations._svg import OTHERS, SIZE, Scale, bar, marker, strip
 from whybox.explanations._text import cost_line, method_line
@@ -46,6 +47,8 @@ _STYLE = """<style>
 .whybox svg{display:block;overflow:visible;max-width:none}
 .whybox .total td{font-weight:600}
 .whybox p{margin:.2em 0}
+.whybox .text{white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.75;margin:.3em 0 .5em}
+.whybox mark{color:inherit;padding:0 .1em;border-radius:2px}
 .whybox .cost{opacity:.7;font-size:12px}
 .whybox summary{cursor:pointer;font-weight:600;padding:.15em 0}
 </style>"""
@@ -57,7 +60,11 @@ def fragment(e: Attribution, *, max_display: int) -> str:
     one_row = len(whole) == 1
     note = {"method": e.method, "estimator": e.estimator, "seed": e.seed, "target": e.target, "settings": dict(e.settings)}
     size = "1 row" if one_row else f"{len(whole):,} rows"
-    features = "features of their own" if e.ragged else f"{len(whole.feature_names):,} features"
+    if whole.ragged and not one_row:
+        features = "features of their own"
+    else:
+        count = len(whole.feature_names[0] if whole.ragged else whole.feature_names)
+        features = f"{count:,} feature{'s' * (count != 1)}"
     parts = [
         f'<div class="whybox" data-whybox="{escape(json.dumps(note))}">{_STYLE}',
         f"<p><strong>{escape(method_line(e))}</strong> · {size} · {features}</p>",
@@ -127,7 +134,8 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
     facts = [f"base value {base:.{digits}f}", f"prediction {prediction:.{digits}f}"]
     if e.score is not None:
         facts.append(f"R² of the local model {e.score[0]:.3f}")
-    table = [_head("feature", "value", "", "attribution", "95 % interval" if e.std_error is not None else "")]
+    value = "value" if any(line.value for line in some) else ""
+    table = [_head("feature", value, "", "attribution", "95 % interval" if e.std_error is not None else "")]
     if additive:
         table.append(_cells("total", "base value", "", marker(scale, base), f"{base:.{digits}f}", ""))
     for line, start, end, half in zip(steps, starts, ends, reach, strict=True):
@@ -137,7 +145,8 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
         )
     if additive:
         table.append(_cells("total", "prediction", "", marker(scale, prediction), f"{prediction:.{digits}f}", ""))
-    return f"<p>{escape(title)}: {escape(', '.join(facts))}</p><table>{''.join(table)}</table>"
+    text = _highlight.html(e, 0) + _highlight.legend(name) if _highlight.is_text(e, 0) else ""
+    return f"<p>{escape(title)}: {escape(', '.join(facts))}</p>{text}<table>{''.join(table)}</table>"
 
 
 def _summary(e: Attribution, max_display: int, name: str | None) -> str:
@@ -161,7 +170,23 @@ def _summary(e: Attribution, max_display: int, name: str | None) -> str:
     more = f"<p>{len(rest)} more features, together {rest['importance'].sum():.{digits}f}</p>" if len(rest) else ""
     mixed = e.target_index is not None and len(np.unique(e.target_index)) > 1
     title = "" if name is None else f"<p>{escape('the predicted output of each row' if mixed else heading(name))}</p>"
-    return f"{title}<table>{''.join(table)}</table>{more}"
+    return f"{title}{_texts(e, max_display, None if mixed else name)}<table>{''.join(table)}</table>{more}"
+
+
+def _texts(e: Attribution, max_display: int, name: str | None) -> str:
+    """The first texts, where rows are texts; all in one scale of colours."""
+    shown = [i for i in range(min(len(e), max_display)) if _highlight.is_text(e, i)]
+    if not shown:
+        return ""
+    largest = max(float(np.nanmax(np.abs(e.values[i]), initial=0.0)) for i in shown)
+    digits = decimals(*(float(e.predictions[i]) for i in shown))
+    parts = []
+    for i in shown:
+        mine = "" if e.target_index is None or name is not None else f" · {heading(row_output(e, i) or '')}"
+        parts.append(f"<p>{escape(f'row {i}{mine}: prediction {e.predictions[i]:.{digits}f}')}</p>{_highlight.html(e, i, largest)}")
+    left = len(e) - len(shown)
+    more = f"<p>{left:,} more text{'s' * (left != 1)}</p>" if left else ""
+    return "".join(parts) + more + _highlight.legend(name)
 
 
 def _of_feature(e: Attribution, feature: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whybox.explanations._highlight import is_text, terminal
 from whybox.explanations._view import batch, decimals, heading, is_additive, lines, output_label, row_labels, row_output, shortened, signed
 
 if TYPE_CHECKING:
@@ -56,9 +58,8 @@ def _clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def _aligned(rows: list[tuple[str, ...]], left: Collection[int] = (0, 1)) -> list[str]:
     widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
-    left = {0, 1} if len(widths) > 2 else {0}
     padded = [[c.ljust(w) if j in left else c.rjust(w) for j, (c, w) in enumerate(zip(row, widths, strict=True))] for row in rows]
     return ["  ".join(row).rstrip() for row in padded]
 
@@ -67,10 +68,12 @@ def _row(e: Attribution, max_display: int) -> list[str]:
     entries = lines(e, 0)
     digits = decimals(*(line.attribution for line in entries))
     some, rest = entries[:max_display], entries[max_display:]
+    text = is_text(e, 0)
     rows: list[tuple[str, ...]] = [("feature", "value", "attribution", "95 % interval" if e.std_error is not None else "")]
     for line in some:
         reach = f"± {_Z * line.error:.{digits}f}" if np.isfinite(line.error) else ""
-        rows.append((_clean(line.name), _clean(shortened(line.value, 48)), signed(line.attribution, digits), reach))
+        shown = "" if text else _clean(shortened(line.value, 48))
+        rows.append((_clean(line.name), shown, signed(line.attribution, digits), reach))
     if rest:
         rows.append((f"{len(rest)} more", "", signed(float(sum(line.attribution for line in rest)), digits), ""))
     name = row_output(e, 0)
@@ -80,7 +83,20 @@ def _row(e: Attribution, max_display: int) -> list[str]:
         result += " (attributions need not add up)"
     if e.score is not None:
         result += f", R² {e.score[0]:.3f}"
-    return [_clean(result), "", *_aligned(rows)]
+    if not text:
+        return [_clean(result), "", *_aligned(rows)]
+    if not entries:
+        return [_clean(result), "", *terminal(e, 0, _clean), "", "no features: nothing in this text can be left out"]
+    sizes = [line.attribution for line in some]
+    bars = ["", *_bars(sizes), *[""] * bool(rest)]
+    table = _aligned([(name, *columns, bar) for (name, _, *columns), bar in zip(rows, bars, strict=True)], left={0, 3})
+    return [_clean(result), "", *terminal(e, 0, _clean), "", *table]
+
+
+def _bars(values: list[float]) -> list[str]:
+    """Bars of up to 16 signs, to be read with the signed numbers beside them."""
+    most = max((abs(value) for value in values if np.isfinite(value)), default=0.0)
+    return ["\u2588" * round(16 * abs(value) / most) if most > 0 and np.isfinite(value) else "" for value in values]
 
 
 def _summary(e: Attribution, max_display: int) -> list[str]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox.errors import InputError, OptionError, ShapeError
-from whybox.explanations import _check, _frames, _html, _save, _select, _shap_bridge, _text
+from whybox.errors import InputError, OptionError
+from whybox.explanations import _fields, _frames, _html, _save, _select, _shap_bridge, _text
 from whybox.explanations._lime_face import LimeFace
 from whybox.explanations._plotter import Plotter
 from whybox.typing import Floats, Ints, RunStats
@@ -101,72 +101,9 @@ class Attribution(LimeFace):
     single: bool = False
 
     def __post_init__(self) -> None:
-        ragged = not self.single and _check.is_ragged(self.values)
-        base = _check.floats("base_values", self.base_values)
-        values: NDArray[Any] = _check.rows_of("values", self.values, numbers=True) if ragged else _check.floats("values", self.values)
-        put = {"base_values": base, "values": values, "settings": _check.plain_settings(self.settings)}
-        leading = () if self.single else values.shape[:1]
-        if ragged:
-            tails = {row.shape[1:] for row in values}
-            if len(tails) > 1 or any(row.ndim not in (1, 2) for row in values):
-                raise ShapeError(
-                    f"values: expected one array (features,) or (features, outputs) a row, got shapes {[r.shape for r in values]}"
-                )
-            tail = tails.pop() if tails else base.shape[1:]
-        else:
-            axes = len(leading) + 1
-            if values.ndim not in (axes, axes + 1):
-                raise ShapeError(f"values: expected {'(d,) or (d, k)' if self.single else '(n, d) or (n, d, k)'}, got shape {values.shape}")
-            tail = values.shape[axes:]
-        numbers = (*leading, *tail)
-        for name in ("base_values", "predictions", "score", "intercept", "local_pred"):
-            if getattr(self, name) is not None:
-                put[name] = _check.row_numbers(name, getattr(self, name), numbers)
-        if self.std_error is not None:
-            errors = _check.rows_of("std_error", self.std_error, numbers=True) if ragged else _check.floats("std_error", self.std_error)
-            _check.same_shape("std_error", errors, values)
-            if any((row < 0).any() for row in (errors if ragged else [errors])):
-                raise InputError("std_error: expected zero or more (or NaN where unknown), got a negative standard error")
-            put["std_error"] = errors
-        put |= self._described(values, leading, tail, ragged=ragged)
-        put |= _check.marked(self.inputs, self.marks, None if self.single else values)
+        put = _fields.checked(self)
         for name, value in put.items():
             object.__setattr__(self, name, value)
-
-    def _described(self, values: NDArray[Any], leading: tuple[int, ...], tail: tuple[int, ...], *, ragged: bool) -> dict[str, Any]:
-        """Names, displayed data and the explained outputs, checked against the values."""
-        put: dict[str, Any] = {}
-        if ragged:
-            if len(self.feature_names) != len(values):
-                raise ShapeError(f"feature_names: expected {len(values)} tuples of names, one a row, got {len(self.feature_names)}")
-            pairs = enumerate(zip(self.feature_names, values, strict=True))
-            put["feature_names"] = tuple(_check.names(f"feature_names[{i}]", mine, len(row), "feature") for i, (mine, row) in pairs)
-            for name in ("data", "conditions"):
-                if getattr(self, name) is not None:
-                    put[name] = _check.rows_of(name, getattr(self, name), numbers=False)
-                    shapes = np.empty(len(values), dtype=object)
-                    shapes[:] = [row[..., 0] if tail else row for row in values]
-                    _check.same_shape(name, put[name], shapes)
-        else:
-            n, d = (leading or (1,))[0], values.shape[len(leading)]
-            put["feature_names"] = _check.names("feature_names", self.feature_names, d, "feature")
-            if self.members is not None:
-                put["members"] = tuple(tuple(int(i) for i in group) for group in self.members)
-                _check.names("members", put["members"], d, "feature")
-            put["data"] = _check.displayed(self.data, n, d, put.get("members"), single=self.single)
-            if self.conditions is not None:
-                put["conditions"] = _check.displayed(np.asarray(self.conditions, dtype=object), n, d, None, single=self.single)
-        outputs = None if self.output_names is None else tuple(str(name) for name in self.output_names)
-        if tail and outputs is not None:
-            _check.names("output_names", outputs, tail[0], "output")
-        if self.target_index is not None:
-            if tail:
-                raise ShapeError("target_index: values have an output axis, so every output is explained; leave target_index out")
-            put["target_index"] = _check.indices("target_index", self.target_index, leading, None if outputs is None else len(outputs))
-        elif not tail and outputs is not None and len(outputs) != 1:
-            raise ShapeError(f"output_names: {len(outputs)} names for values without an output axis; pass target_index, or the one name")
-        put["output_names"] = outputs
-        return put
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor, so that a pickled explanation comes back read-only and checked.

@@ -12,6 +12,8 @@ from whybox.errors import OptionError
 from whybox.samplers.neighborhood import Design, unit_points
 from whybox.typing import Bools, Floats
 
+_BLOCK_CELLS = 1 << 21
+
 Removals = Literal["removals", "bernoulli"]
 
 
@@ -61,6 +63,11 @@ def removals(
         share = share * weigh(1.0 - gone / max(d, 1))
     ends = np.cumsum(share)
     size = np.searchsorted(ends[:-1] / ends[-1], unit_points(m, 1, rng, design)[:, 0], side="right")
-    place = rng.permuted(np.broadcast_to(np.arange(d, dtype=np.int32), (m, d)), axis=1)
-    kept: Bools = place >= size[:, None]
+    kept = np.empty((m, d), dtype=bool)
+    step = max(_BLOCK_CELLS // max(d, 1), 1)
+    for start in range(0, m, step):  # the features with the smallest keys are left out
+        keys = rng.random((min(step, m - start), d))
+        count = size[start : start + step]
+        last = np.sort(keys, axis=1)[np.arange(len(keys)), np.maximum(count - 1, 0)]
+        kept[start : start + step] = (keys > last[:, None]) | (count == 0)[:, None]
     return kept

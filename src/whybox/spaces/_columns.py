@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_numpy, namespace, promote, row_digests, to_numpy, value_bits
+from whybox._arrays import concat_rows, is_numpy, namespace, promote, row_digests, send, to_numpy, value_bits
 from whybox._cells import cell_texts
 from whybox.typing import Array, Bools, Ints, Rows
+
+_BITS_BYTES = 16 << 20  # of a mask as wide as the cells, which is kept
 
 
 class Columns(Protocol):
@@ -100,25 +103,36 @@ class ArrayColumns:
         background = self.background[draws, :]
         b, d = int(background.shape[0]), self.d
         if is_numpy(self.x):
-            wide = self._widened(mask, b)
-            rows = np.tile(self.x[instances], (1, b))[:, None, :]
-            return np.where(wide[None], rows, background.reshape(1, 1, -1)).reshape(-1, d)
+            rows, filled = np.tile(self.x[instances], (1, b))[:, None, :], background.reshape(1, 1, -1)
+            unit = self._bits
+            if unit is None or mask.size * b * unit.itemsize > _BITS_BYTES:
+                return np.where(self._widened(mask, b, None)[None], rows, filled).reshape(-1, d)
+            # filled ^ (mask & (rows ^ filled)): bits go through as they are, and unlike a choice it has no branches
+            ours, theirs = rows.view(unit), filled.view(unit)
+            out = np.bitwise_and(self._widened(mask, b, unit)[None], ours ^ theirs)
+            return np.bitwise_xor(out, theirs, out=out).view(self.x.dtype).reshape(-1, d)
         xp = namespace(self.x)
         rows = self._chosen(self.x, instances)[:, None, None, :]
         keep = self._on_device(mask)[None, :, None, :]
         return xp.reshape(xp.where(keep, rows, background[None, None, :, :]), (-1, d))
 
-    def _widened(self, mask: Bools, b: int) -> Bools:
-        """(m, d) to (m, b * d); the last one is kept, because the same coalitions come for one instance after the other."""
-        if b == 1:
-            return mask
-        same = (mask.ctypes.data, mask.shape, mask.strides, b)
-        last = self.__dict__.get("_last")
-        if last is None or last[0] != same:
-            last = (same, mask, np.repeat(mask, b, axis=0).reshape(len(mask), -1))  # mask is held, so its address stays its own
-            self.__dict__["_last"] = last
-        wide: Bools = last[2]
-        return wide
+    @cached_property
+    def _bits(self) -> np.dtype[Any] | None:
+        """Unsigned integers as wide as a cell, where a cell is nothing but its bits."""
+        dtype = self.x.dtype
+        return np.dtype(f"u{dtype.itemsize}") if dtype.kind in "biufmM" and dtype.itemsize in (1, 2, 4, 8) else None
+
+    def _widened(self, mask: Bools, b: int, unit: np.dtype[Any] | None) -> NDArray[Any]:
+        """(m, d) to (m, b * d), as bool or as no and all bits. The last few are kept: the same coalitions come for every instance."""
+        kept: dict[Any, tuple[Bools, NDArray[Any]]] = self.__dict__.setdefault("_kept", {})
+        key = (mask.ctypes.data, mask.shape, mask.strides, b, unit)
+        if key not in kept:
+            cells = mask if unit is None else np.negative(mask.astype(unit))
+            wide = cells if b == 1 else np.repeat(cells, b, axis=0).reshape(len(mask), -1)
+            while kept and sum(held.nbytes for _, held in kept.values()) + wide.nbytes > _BITS_BYTES:
+                del kept[next(iter(kept))]
+            kept[key] = mask, wide  # mask is held, so its address stays its own
+        return kept[key][1]
 
     def pick(self, instances: Ints, mask: Bools, draws: Ints) -> Rows:
         """See :class:`Columns`."""
@@ -152,7 +166,7 @@ class ArrayColumns:
         return state.hexdigest()
 
     def _on_device(self, host: NDArray[Any]) -> Array:
-        return namespace(self.x).asarray(np.ascontiguousarray(host), device=self.x.device)
+        return send(host, self.x)
 
     def _chosen(self, array: Array, index: Ints) -> Array:
         return namespace(array).take(array, self._on_device(index), axis=0)

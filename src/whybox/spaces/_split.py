@@ -24,33 +24,7 @@ _ALONE = (
 )
 _ASCII = re.compile(r"[^\W\d_](?:\.[^\W\d_])+(?!\w)|\w+(?:(?:(?<=[^\W_])'(?=[^\W\d_])|(?<=\d)[.,](?=\d))\w+)*", re.ASCII)
 _ASCII_ALL = re.compile(_ASCII.pattern + r"|(?P<same>[^\w\s])(?P=same)*", re.ASCII)
-_TITLES = frozenset(
-    [
-        "dr",
-        "mr",
-        "mrs",
-        "ms",
-        "prof",
-        "st",
-        "sr",
-        "jr",
-        "vs",
-        "etc",
-        "e.g",
-        "i.e",
-        "cf",
-        "al",
-        "no",
-        "vol",
-        "pp",
-        "fig",
-        "inc",
-        "ltd",
-        "co",
-        "u.s",
-        "u.k",
-    ]
-)
+_TITLE = re.compile(r"(?:dr|mrs?|ms|prof|st|sr|jr|vs|etc|e\.g|i\.e|cf|al|no|vol|pp|figs?|inc|ltd|co|u\.s|u\.k)")
 _END = re.compile(
     r"[.!?\u2026]+[\"'\u2019\u201d\u00bb)\]]*(?=\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d\uff09]*|[\n\r\u0085\u2028\u2029]+"
 )
@@ -150,7 +124,7 @@ def _ends(text: str, start: int, point: re.Match[str]) -> bool:
         return True
     word = text[max(start, point.start() - 12) : point.start()].rsplit(None, 1)[-1:] or [""]
     bare = word[0].lstrip("(\"'[").lower()
-    if bare in _TITLES or (len(bare) == 1 and bare.isalpha() and bare != "i"):
+    if _TITLE.fullmatch(bare) or (len(bare) == 1 and bare.isalpha() and bare != "i"):
         return False
     after = text[point.end() : point.end() + 40].lstrip()
     return not after[:1].islower()

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
+from itertools import product
+from operator import getitem
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +17,6 @@ from whybox._arrays import mix, row_digests
 from whybox.spaces._split import Spans
 from whybox.spaces.marginal import average
 from whybox.typing import Ask, Bools, Floats, Ints, Rows
-
-_BLOCK_CELLS = 1 << 22  # of the selection of parts, which is made for a block of coalitions at a time
 
 
 @dataclass(frozen=True)
@@ -42,59 +41,40 @@ class CutText:
         """The features' own texts."""
         return tuple(self.text[i:j] for i, j in self.spans.tolist())
 
-    @cached_property
-    def _pieces(self) -> tuple[str, list[str], Ints]:
-        """The beginning, the pieces after it, and whose each is: a feature's (with the white space before it), or d for nobody's."""
-        text, d = self.text, self.d
-        spans = self.spans.tolist()
-        pieces, owner = [], []
-        done = spans[0][0] if spans else 0
-        for i, (start, stop) in enumerate(spans):
-            gap = text[done:start]
-            signs = gap.rstrip()
-            if signs:
-                pieces.append(signs)
-                owner.append(d)
-            pieces.append(gap[len(signs) :] + text[start:stop])
-            owner.append(i)
-            done = stop
-        if done < len(text):
-            pieces.append(text[done:])
-            owner.append(d)
-        return text[: spans[0][0]] if spans else "", pieces, np.array(owner, dtype=np.int64)
-
     def texts(self, kept: Bools, fill: str) -> list[str]:
         """The texts of coalitions (r, d)."""
         if not self.d:
             return [self.text] * len(kept)
-        step = max(_BLOCK_CELLS // (2 * self.d + 1), 1)
-        make = self._filled if fill else self._shortened
-        return [text for start in range(0, len(kept), step) for text in make(kept[start : start + step], fill)]
+        first, tables, last = self._tables(fill)
+        bits = np.packbits(kept, axis=1)
+        halves = np.stack([bits >> 4, bits & 15], axis=2).reshape(len(kept), -1)[:, : len(tables)]
+        made = ["".join(map(getitem, tables, row)) for row in _rows_of_bytes(halves)]
+        if last:
+            made = [text + last for text in made]
+        if not fill:  # the white space after a first word that is gone goes too
+            made = [text if begins else text.lstrip() for text, begins in zip(made, kept[:, 0].tolist(), strict=True)]
+        return [first + text for text in made] if first else made
 
-    def _shortened(self, kept: Bools, _: str) -> Iterator[str]:
-        first, pieces, owner = self._pieces
-        chosen = np.ones((len(kept), self.d + 1), dtype=bool)
-        chosen[:, :-1] = kept
-        for begins, selection in zip(kept[:, 0].tolist(), _rows_of_bytes(chosen[:, owner]), strict=True):
-            rest = "".join(compress(pieces, selection))
-            yield first + (rest if begins else rest.lstrip())  # the white space after a first word that is gone goes too
+    def _tables(self, fill: str) -> tuple[str, list[list[str]], str]:
+        """The text before the first feature; for each four features the texts of their 16 coalitions; the text after the last one."""
+        if fill not in self._made:
+            text, done = self.text, int(self.spans[0, 0])
+            each: list[tuple[str, str]] = []
+            for start, stop in self.spans.tolist():
+                gap = text[done:start]
+                each.append(((gap if fill else gap.rstrip()) + fill, text[done:stop]))  # gone, kept
+                done = stop
+            each += [("", "")] * (-len(each) % 4)
+            tables = [list(map("".join, product(*each[i : i + 4]))) for i in range(0, len(each), 4)]
+            self._made[fill] = text[: self.spans[0, 0]], tables, text[done:]
+        return self._made[fill]
 
-    def _filled(self, kept: Bools, fill: str) -> Iterator[str]:
-        pieces, owner = [], []
-        d, done = self.d, 0
-        for i, (start, stop) in enumerate(self.spans.tolist()):
-            pieces += [self.text[done:start], self.text[start:stop], fill]
-            owner += [2 * d, i, d + i]
-            done = stop
-        pieces.append(self.text[done:])
-        owner.append(2 * d)
-        chosen = np.ones((len(kept), 2 * d + 1), dtype=bool)
-        chosen[:, :d], chosen[:, d : 2 * d] = kept, ~kept
-        for selection in _rows_of_bytes(chosen[:, owner]):
-            yield "".join(compress(pieces, selection))
+    @cached_property
+    def _made(self) -> dict[str, tuple[str, list[list[str]], str]]:
+        return {}
 
 
-def _rows_of_bytes(table: Bools) -> Iterator[bytes]:
+def _rows_of_bytes(table: NDArray[np.uint8]) -> Iterator[bytes]:
     width = table.shape[1]
     flat = table.tobytes()
     return (flat[i : i + width] for i in range(0, len(flat), width))

@@ -133,6 +133,11 @@ class GroupsBound:
         """Keys of the inner space."""
         return self.inner.keys(self._spread(ask))
 
+    @property
+    def folds_arrays(self) -> bool:
+        """As the inner space."""
+        return bool(getattr(self.inner, "folds_arrays", False))
+
     def fold(self, ask: Ask, outputs: Floats) -> Floats:
         """As the inner space."""
         return self.inner.fold(ask, outputs)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import cell_hashes, concat_rows, is_frame, is_series
+from whybox._arrays import cell_hashes, concat_rows, is_frame, is_numpy, is_series, namespace, send
 from whybox.errors import InputError, OutputValueError, ShapeError
 from whybox.spaces._columns import Columns
 from whybox.spaces._ingest import as_rows, join
-from whybox.typing import Ask, Floats, Ints, Model, Rows
+from whybox.typing import Array, Ask, Floats, Ints, Model, Rows
 
 _TABLE_BYTES = 8 << 20
 
@@ -109,6 +109,7 @@ class MarginalBound:
     weights: Floats | None
     shared_empty: bool = True
     members: None = None
+    folds_arrays: bool = True
 
     @property
     def n(self) -> int:
@@ -190,12 +191,17 @@ class MarginalBound:
                 np.add(kept[:, :, None], filled[None], out=keys[:, start : start + step, :, half])
         return keys.reshape(-1, 2)
 
-    def fold(self, ask: Ask, outputs: Floats) -> Floats:
+    def fold(self, ask: Ask, outputs: Array) -> Array:
         """Average over the background: (n_i, m, b, k) to (n_i, m, k). NaN outputs, where the engine let them through, are left out.
 
         Raises:
             OutputValueError: all outputs of a coalition are NaN.
         """
+        if not is_numpy(outputs):  # finite numbers of an accelerator, averaged there
+            xp = namespace(outputs)
+            if self.weights is None:
+                return xp.mean(outputs, axis=2)
+            return xp.sum(outputs * send(self.weights, outputs)[:, None], axis=2)
         return average(outputs, self.weights)
 
 

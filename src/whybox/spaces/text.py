@@ -78,6 +78,15 @@ class Tokens:
 
     Raises:
         OptionError: the tokenizer cannot say where its tokens lie.
+
+    Example:
+        >>> class Tokenizer:  # stands for AutoTokenizer.from_pretrained("distilbert-base-uncased")
+        ...     is_fast = True
+        ...
+        ...     def __call__(self, text, **_):
+        ...         return {"offset_mapping": [(0, 4), (4, 7), (8, 12)]}
+        >>> Tokens(Tokenizer()).bind(["walking away"], None).feature_names(0)
+        ('walk', 'ing', 'away')
     """
 
     tokenizer: Any
@@ -109,9 +118,8 @@ class Sentences:
         fill: as of :class:`Words`.
 
     Example:
-        >>> bound = Sentences().bind(["It was good. It was cheap."], None)
-        >>> bound.compose(Ask(np.array([0]), np.array([[False, True]])), 0, 1)
-        ['It was cheap.']
+        >>> Sentences().bind(["Dr. No was good. It was cheap."], None).feature_names(0)
+        ('Dr. No was good.', 'It was cheap.')
     """
 
     _: KW_ONLY
@@ -173,6 +181,8 @@ def as_texts(x: Any, model: Model | None) -> list[str]:
     if not (is_numpy(x) or is_series(x) or isinstance(x, Sequence) or hasattr(type(x), "__array__")):
         raise InputError(f"x: expected a list, array or Series of texts, got {type(x).__name__}; pass [text, ...]")
     texts = list(x)
+    if not texts:
+        raise InputError("x: expected at least one text, got none")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"x: expected texts, got {type(text).__name__} ({text!r:.40}) in row {i}; drop the row or fill it")
