@@ -12,9 +12,9 @@ import pytest
 
 import whybox.explainers as explainers
 from whybox.errors import OptionError
-from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PermutationSHAP
+from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PartitionSHAP, PermutationSHAP
 from whybox.spaces._text_bound import TextBound
-from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, shapley_values
+from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, owen_values, shapley_values
 from whybox.testing.saboteurs import SABOTEURS
 
 
@@ -132,6 +132,8 @@ CASES = {
         OCCLUSION_EXCUSE,
     ),
     "Occlusion, texts": of_texts(Occlusion, OCCLUSION_EXCUSE, few=None, reference=occlusion_values),
+    "PartitionSHAP": Case(PartitionSHAP, Traits(few=28, reference=owen_values)),
+    "PartitionSHAP, texts": of_texts(PartitionSHAP, few=28, reference=partial(owen_values, tree=list(range(8)))),
     "PermutationSHAP": Case(
         PermutationSHAP,
         Traits(few=140),
@@ -140,11 +142,48 @@ CASES = {
     "PermutationSHAP, texts": of_texts(PermutationSHAP, PERMUTATION_EXCUSE, few=140),
 }
 
+# What gives rules has no values, base values or standard errors: these checks are on calls and inputs alone, on precision and coverage.
+# Files and pickles of rules are tested in test_anchors.py.
+GIVES_RULES = {
+    "Anchors": Case(
+        lambda *a, **k: explainers.Anchors(*a, within=0.5, n_precision=60, threshold=0.9, max_size=2, beam=2, **k),
+        Traits(few=600, enough=600),
+        checks=(
+            "construction_asks_nothing",
+            "same_seed_same_bits",
+            "other_seed_other_queries",
+            "global_generators_untouched",
+            "inputs_untouched",
+            "layout_changes_nothing",
+            "subset_gives_subset",
+            "chunk_size_changes_nothing",
+            "n_queries_is_what_the_model_saw",
+            "limits_hold",
+            "repeated_rows_cost_nothing",
+            "repeated_rows_are_alike",
+            "numpy_dtype_is_kept",
+            "torch_is_kept",
+            "array_api_is_kept",
+            "frames_reach_the_model_unchanged",
+            "bad_input_is_a_named_error",
+            "bad_output_is_a_named_error",
+            "model_errors_pass_through",
+            "cuda_equals_cpu",
+            "explain_leaves_the_explainer",
+            "threads_equal_serial",
+        ),
+    ),
+}
+
 
 def discovered():
-    """The explainers of the package: the public classes that explain."""
+    """The explainers of the package: the public classes whose ``explain`` gives attributions."""
     public = {name: getattr(explainers, name) for name in explainers.__all__}
-    return {name for name, item in public.items() if isclass(item) and "explain" in vars(item)}
+    return {
+        name
+        for name, item in public.items()
+        if isclass(item) and "explain" in vars(item) and item.explain.__annotations__["return"] == "Attribution"
+    }
 
 
 def factory(case):
@@ -167,6 +206,21 @@ def test_explainer_keeps_contract(name, check):
     if finding.level == "skipped":
         pytest.skip(f"{name}, {check}: {finding.detail}")
     assert finding.level == ("excused" if excuse else "passed")
+
+
+@pytest.mark.filterwarnings("ignore::whybox.explainers.RuleNotFoundWarning")
+@pytest.mark.parametrize(("name", "check"), [(name, check) for name, case in GIVES_RULES.items() for check in case.checks])
+def test_explainer_of_rules_keeps_contract(name, check):
+    case = GIVES_RULES[name]
+    (finding,) = check_explainer(factory(case), traits=case.traits, only=[check], name=name).findings
+    if finding.level == "skipped":
+        pytest.skip(f"{name}, {check}: {finding.detail}")
+
+
+def test_every_explainer_gives_attributions_or_rules():
+    public = {name: getattr(explainers, name) for name in explainers.__all__}
+    explain = {name for name, item in public.items() if isclass(item) and "explain" in vars(item)}
+    assert explain == discovered() | set(GIVES_RULES)
 
 
 # A correct explainer to be spoilt: it draws, is exact where the budget covers all coalitions, and is the cheapest of its kind.

@@ -24,22 +24,28 @@ if TYPE_CHECKING:
     from whybox.engine import Engine as Engine
     from whybox.engine import NoisyModelWarning as NoisyModelWarning
     from whybox.explainers import LIME as LIME
+    from whybox.explainers import Anchors as Anchors
     from whybox.explainers import Budget as Budget
     from whybox.explainers import ExactSHAP as ExactSHAP
     from whybox.explainers import KernelSHAP as KernelSHAP
     from whybox.explainers import LowFidelityWarning as LowFidelityWarning
     from whybox.explainers import Occlusion as Occlusion
+    from whybox.explainers import PartitionSHAP as PartitionSHAP
     from whybox.explainers import PermutationSHAP as PermutationSHAP
+    from whybox.explainers import RuleNotFoundWarning as RuleNotFoundWarning
     from whybox.explainers import ToleranceWarning as ToleranceWarning
+    from whybox.explainers import sp_lime as sp_lime
     from whybox.explanations import Attribution as Attribution
     from whybox.explanations import ConceptEffects as ConceptEffects
     from whybox.explanations import Counterfactuals as Counterfactuals
+    from whybox.explanations import Rules as Rules
     from whybox.models import as_model as as_model
 
 __version__ = "0.1.0"
 
 __all__ = [
     "LIME",
+    "Anchors",
     "Attribution",
     "Budget",
     "ConceptEffect",
@@ -52,7 +58,10 @@ __all__ = [
     "LowFidelityWarning",
     "NoisyModelWarning",
     "Occlusion",
+    "PartitionSHAP",
     "PermutationSHAP",
+    "RuleNotFoundWarning",
+    "Rules",
     "ToleranceWarning",
     "as_model",
     "concepts",
@@ -60,6 +69,7 @@ __all__ = [
     "errors",
     "llms",
     "models",
+    "sp_lime",
     "spaces",
 ]
 
@@ -72,6 +82,7 @@ _HOME = {
     "Engine": "engine",
     "LLMCounterfactuals": "concepts",
     "NoisyModelWarning": "engine",
+    "Rules": "explanations",
     "as_model": "models",
 }
 
