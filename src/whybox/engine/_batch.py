@@ -13,6 +13,7 @@ _MOST_BYTES = 12 << 20
 _DEVICE_ROWS, _DEVICE_BYTES = 1 << 21, 1 << 30  # of an accelerator, which is fast only when it has much to do
 _LEAST_TRIES, _MOST_TRIES, _LEAST_SECONDS = 2, 6, 2e-3  # a size is judged by its fastest batch of several: timings are noisy
 _BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
+_AGAIN = 64  # batches of the size that was found, until it is sought once more from there; then ten times as many, and so on
 
 
 def is_count(value: object) -> bool:
@@ -41,6 +42,9 @@ class BatchSizer:
         self._tries, self._spent, self._warm = 0, 0.0, False
         self._settled = not self.auto or batch_rows is not None
         self._misses = 0
+        self._from = _START
+        self._memory = False  # whether it once ran out
+        self._batches, self._again = 0, _AGAIN
 
     @property
     def settled(self) -> bool:
@@ -61,12 +65,15 @@ class BatchSizer:
             return False
         self.limit = max(rows // 2, 1)
         self.size = min(self.size, self.limit)
-        self._settled = True
+        self._settled = self._memory = True
         return True
 
     def took(self, rows: int, seconds: float) -> None:
         """Learn from a finished batch: the seconds of composing it and of the model's answer."""
-        if self._settled or 2 * rows <= self.size:  # a last, short batch tells nothing
+        if self._settled:
+            self._look_again()
+            return
+        if 2 * rows <= self.size:  # a last, short batch tells nothing
             return
         size = self.size
         if not self._warm:
@@ -79,18 +86,25 @@ class BatchSizer:
             return
         self._spent, self._tries = 0.0, 0
         best = max(self._speed, key=self._speed.__getitem__)
-        if size >= _START:
-            self._misses = 0 if size in (best, _START) else self._misses + 1
+        if size >= self._from:
+            self._misses = 0 if size in (best, self._from) else self._misses + 1
             if self._misses < 2 and size * 2 <= self.limit:
                 self.size = size * 2
-            elif best > _START:
+            elif best > self._from or self._from == 1:
                 self._settle()
             else:
-                self.size, self._misses = _START // 2, 0
+                self.size, self._misses = self._from // 2, 0
         elif size == best and size > 1 and self._speed[size] > _BETTER * self._speed.get(size * 2, 0.0):
             self.size = size // 2
         else:
             self._settle()
+
+    def _look_again(self) -> None:
+        """Something else may have kept the machine busy while the size was sought: long jobs seek it again, from where they are."""
+        self._batches += 1
+        if self.auto and not self._memory and self._batches >= self._again:
+            self._batches, self._again = 0, 10 * self._again
+            self._from, self._speed, self._misses, self._settled = self.size, {}, 0, False
 
     def _settle(self) -> None:
         fastest = max(self._speed.values())
