@@ -13,7 +13,7 @@ import whybox as wb
 from whybox.errors import InputError, OptionError, OutputShapeError
 from whybox.models import TransformersClassifier, TruncationWarning, as_model
 from whybox.models import transformers as adapter
-from whybox.typing import Model
+from whybox.typing import Ask, Model
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'whybox[hf]'")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'whybox[hf]'")
@@ -387,6 +387,15 @@ def test_model_names_its_batch_and_the_caller_has_the_last_word():
             run.predict(np.zeros((1200, 2)))
         assert max(sizes) == largest
         assert sizes[0] == largest
+    sizes.clear()
+    with wb.Engine(controls=False).start(Model(predict, batch_rows=10)) as run:  # also a long job does not seek another
+        run.values(wb.spaces.Baseline(np.zeros(11)).bind(np.ones((1, 11)), Model(predict)), [Ask(np.arange(1), everything(11))])
+    assert set(sizes[:-1]) == {10}
+    assert len(sizes) > 150
+
+
+def everything(d):
+    return (np.arange(2**d)[:, None] >> np.arange(d) & 1).astype(bool)
 
 
 def test_rounding_of_a_model_is_allowed_to_its_control_rows_and_no_more():

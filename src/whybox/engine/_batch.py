@@ -40,7 +40,8 @@ class BatchSizer:
         self.size = min(start if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
         self._speed: dict[int, float] = {}
         self._tries, self._spent, self._warm = 0, 0.0, False
-        self._settled = not self.auto or batch_rows is not None
+        self._seeks = self.auto and batch_rows is None
+        self._settled = not self._seeks
         self._misses = 0
         self._from = _START
         self._memory = False  # whether it once ran out
@@ -102,7 +103,7 @@ class BatchSizer:
     def _look_again(self) -> None:
         """Something else may have kept the machine busy while the size was sought: long jobs seek it again, from where they are."""
         self._batches += 1
-        if self.auto and not self._memory and self._batches >= self._again:
+        if self._seeks and not self._memory and self._batches >= self._again:
             self._batches, self._again = 0, 10 * self._again
             self._from, self._speed, self._misses, self._settled = self.size, {}, 0, False
 
