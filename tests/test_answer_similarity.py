@@ -8,7 +8,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
 import whybox as wb
-from whybox.errors import BudgetError, InputError, OptionError, OutputShapeError, RemoteError
+from whybox.errors import BudgetError, InputError, OptionError, OutputShapeError, RemoteError, SchemaError
 from whybox.llms import AnswerSimilarity, Budget, Cached, FunctionGenerator, OpenAICompatible, Reply, Retry
 from whybox.models import as_model
 from whybox.testing.llm_server import running
@@ -129,9 +129,9 @@ def test_template_system_and_own_similarity():
     def by_length(answers, answer):
         return [len(text) - len(answer) for text in answers]
 
-    game = AnswerSimilarity(Watch(()), "four", similarity=by_length, template="Q: {text} {x}", system="be brief")
+    game = AnswerSimilarity(Watch(()), "four", similarity=by_length, template='Q: {text} "x"', system="be brief")
     assert as_model(game).predict(["abc"]).tolist() == [6.0]
-    assert seen == [((("system", "be brief"), ("user", "Q: abc {x}")), 0.0)]
+    assert seen == [((("system", "be brief"), ("user", 'Q: abc "x"')), 0.0)]
     with pytest.raises(OutputShapeError, match="expected 2 numbers for 2 answers"):
         as_model(AnswerSimilarity(Flaky(()), "a", similarity=lambda *_: [1.0])).predict(["a", "b"])
 
@@ -160,6 +160,8 @@ def test_what_cannot_be_is_named():
         as_model(AnswerSimilarity(generator, "a"), output="probability")
     with pytest.raises(InputError, match="expected a list of texts"):
         as_model(AnswerSimilarity(generator, "a")).predict("Paris")
+    with pytest.raises(SchemaError, match=r"the template names \{x\}"):
+        as_model(AnswerSimilarity(generator, "a", template="{x}")).predict(["Paris"])
     with pytest.raises(OptionError, match="expected a text generator"):
         AnswerSimilarity(cities)
     for options in ({"answer": 3}, {"similarity": "bleu"}, {"template": "none"}):

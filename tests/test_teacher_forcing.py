@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import whybox as wb
-from whybox.errors import InputError, OptionError
+from whybox.errors import InputError, OptionError, SchemaError
 from whybox.models import PrefixWarning, TeacherForcing, TruncationWarning, _scores, as_model
 from whybox.models._prefixes import prefix_groups
 
@@ -259,15 +259,28 @@ def test_answer_that_ends_at_once_is_named(llama):
 
 def test_template_and_chat_are_put_around_every_row():
     model, tokenizer = tiny_lm()
-    forced = TeacherForcing(model, tokenizer, ANSWER, template="the room : {text} was {not} good ?", system="edited text")
+    forced = TeacherForcing(model, tokenizer, ANSWER, template="the room : {text} was not good ?", system="edited text")
     assert forced.prompts(["nice food", ""]) == [
-        "[system] edited text [user] the room : nice food was {not} good ? [assistant] ",
-        "[system] edited text [user] the room :  was {not} good ? [assistant] ",
+        "[system] edited text [user] the room : nice food was not good ? [assistant] ",
+        "[system] edited text [user] the room :  was not good ? [assistant] ",
     ]
     plain = TeacherForcing(model, tokenizer, ANSWER, chat=False)
     assert plain.prompts(["nice food"]) == ["nice food"]
     rendered = TeacherForcing(model, tokenizer, ANSWER, chat=False).to_model()
     np.testing.assert_allclose(forced.to_model().predict(["nice food"]), rendered.predict(forced.prompts(["nice food"])), atol=1e-4)
+
+
+def test_fields_of_a_record_go_where_the_template_names_them(llama):
+    import pandas as pd
+
+    forced = TeacherForcing(*llama, "nice", template="the {place} was {what} and the {place} was")
+    records = [{"place": "room", "what": "good", "id": 1}, {"place": "food", "what": "bad", "id": 2}]
+    expected = ["the room was good and the room was", "the food was bad and the food was"]
+    assert forced.prompts(records) == forced.prompts(pd.DataFrame(records)) == expected
+    space = wb.spaces.Fields({"what": wb.spaces.Words()})
+    e = wb.ExactSHAP(forced, space=space).explain(records[:1])
+    gained = as_model(TeacherForcing(*llama, "nice")).predict([expected[0], "the room was  and the room was"])
+    np.testing.assert_allclose(np.asarray(e[0].values, dtype=float), gained[:1] - gained[1:], atol=1e-4)
 
 
 def test_tokenizer_that_closes_every_text_does_not_close_the_prompt(llama):
@@ -354,8 +367,14 @@ def test_what_cannot_be_is_named(llama):
     ):
         with pytest.raises(OptionError, match=next(iter(options))):
             TeacherForcing(model, tokenizer, ANSWER, **options)
-    with pytest.raises(InputError, match="expected texts"):
+    with pytest.raises(InputError, match="expected texts, or records"):
         as_model(TeacherForcing(model, tokenizer, ANSWER)).predict([("a", "b")])
+    with pytest.raises(InputError, match="expected a list of texts"):
+        as_model(TeacherForcing(model, tokenizer, ANSWER)).predict("the food")
+    with pytest.raises(SchemaError, match=r"the template names \{room\}, and row 1 has food"):
+        as_model(TeacherForcing(model, tokenizer, ANSWER, template="{room}")).predict([{"room": "a"}, {"food": "b"}])
+    with pytest.raises(InputError, match="expected a text in the field 'room', got int"):
+        as_model(TeacherForcing(model, tokenizer, ANSWER, template="{room}")).predict([{"room": 1}])
 
 
 def test_words_of_a_prompt_are_explained_for_the_answer_and_for_each_token(llama):

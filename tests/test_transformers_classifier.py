@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import whybox as wb
@@ -128,7 +129,9 @@ def test_pairs_are_read_with_their_types(bert):
     expected = one_by_one(*bert, rows)
     given = as_model(TransformersClassifier(*bert, batch_tokens=250), output="decision")
     np.testing.assert_allclose(given.predict(rows), expected, atol=1e-5)
-    np.testing.assert_allclose(given.predict([{"text": a, "text_pair": b} for a, b in rows]), expected, atol=1e-5)
+    records = [{"text": a, "text_pair": b} for a, b in rows]
+    np.testing.assert_allclose(given.predict(records), expected, atol=1e-5)
+    np.testing.assert_allclose(given.predict(pd.DataFrame(records)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", ["the food", [1.0, 2.0], [("a", "b", "c")], ["the food", None]])
@@ -138,8 +141,6 @@ def test_other_rows_are_named(bert, rows):
 
 
 def test_text_arrays_and_series_are_rows_too(bert):
-    import pandas as pd
-
     model, rows = as_model(TransformersClassifier(*bert)), texts(5)
     expected = model.predict(rows)
     assert np.array_equal(model.predict(np.array(rows, dtype=object)), expected)
@@ -372,6 +373,23 @@ def test_batches_are_filled_across_texts_and_their_size_changes_nothing(bert):
         np.testing.assert_allclose(
             np.asarray(explain["auto"][i].values, dtype=float), np.asarray(explain[37][i].values, dtype=float), atol=1e-5
         )
+
+
+def test_same_seed_gives_same_bits_and_a_subset_the_subset(bert):
+    rows = texts(9, longest=15, seed=4)[1:]
+    explainer = wb.KernelSHAP(TransformersClassifier(*bert), space=wb.spaces.Words())
+    first, again = (explainer.explain(rows, budget=50, target="LABEL_1", seed=0) for _ in range(2))
+    part = explainer.explain(rows[2:5], budget=50, target="LABEL_1", seed=0)
+    for i in range(8):
+        assert np.array_equal(np.asarray(first[i].values, dtype=float), np.asarray(again[i].values, dtype=float))
+    for i in range(3):  # up to float32: padding and the shape of a forward move the last digits
+        np.testing.assert_allclose(np.asarray(part[i].values, dtype=float), np.asarray(first[i + 2].values, dtype=float), atol=1e-5)
+
+
+def test_texts_for_a_bare_module_are_met_with_advice(bert):
+    with pytest.raises(AttributeError) as caught:
+        as_model(bert[0]).predict(["the food"])
+    assert "TransformersClassifier(model, tokenizer)" in caught.value.__notes__[0]
 
 
 def test_model_names_its_batch_and_the_caller_has_the_last_word():

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from whybox.errors import InputError, OptionError, OutputShapeError, RemoteError
+from whybox._templates import check_template, filled
+from whybox.errors import OptionError, OutputShapeError, RemoteError
 from whybox.llms._types import Prompt, Reply, Sampling, TextGenerator
 from whybox.typing import Floats, Model, Rows
 
-_SLOT = "{text}"
 _ROWS = 256  # prompts handed over at once: far more than are in flight
 _WORD = re.compile(r"\w+")
 Similarity = Callable[[Sequence[str], str], Sequence[float]]
@@ -34,7 +34,8 @@ class AnswerSimilarity:
         answer: the answer to explain. None (default): to be asked by :meth:`answering`.
         similarity: "f1" (default): F1 of the two answers' words, each as often as it occurs; "cosine": cosine of their word counts; or a
             function of (answers, the answer to explain) that returns one number an answer, such as a cosine of embeddings.
-        template: what is around each row; "{text}" stands for the row. Default: the row alone.
+        template: what is around each row; "{text}" stands for the row. Rows that are records (dicts, DataFrames) go where their fields are
+            named, as in "{context} Question: {question}". Default: the row alone.
         system: the system message. Default "": none.
         sampling: temperature (0) and the longest answer (256 tokens).
         version: identifies the generator and a similarity of your own for checkpoints and caches of results; None takes the generator's
@@ -57,7 +58,7 @@ class AnswerSimilarity:
     answer: str | None = None
     _: KW_ONLY
     similarity: str | Similarity = "f1"
-    template: str = _SLOT
+    template: str = "{text}"
     system: str = ""
     sampling: Sampling = field(default=Sampling(max_tokens=256))
     version: str | None = None
@@ -71,14 +72,13 @@ class AnswerSimilarity:
             raise OptionError(f"answer: expected a text or None, got {type(self.answer).__name__}")
         if not callable(self.similarity) and self.similarity not in _SIMILARITIES:
             raise OptionError(f"similarity: expected one of {', '.join(map(repr, _SIMILARITIES))} or a function, got {self.similarity!r}")
-        if not isinstance(self.template, str) or self.template.count(_SLOT) != 1:
-            raise OptionError(f"template: expected a text with {_SLOT} exactly once, such as 'Summarise: {_SLOT}', got {self.template!r}")
+        check_template(self.template)
 
-    def answering(self, prompt: str) -> AnswerSimilarity:
+    def answering(self, prompt: Any) -> AnswerSimilarity:
         """The same with the answer that the generator gives to this prompt.
 
         Args:
-            prompt: a row: what the template is put around.
+            prompt: a row, text or record: what the template is put around.
 
         Raises:
             RemoteError: there was no answer.
@@ -92,14 +92,10 @@ class AnswerSimilarity:
         """What the generator says to each row; what it said before is not asked again.
 
         Raises:
-            InputError: rows are not texts.
+            InputError: rows are neither texts nor records that fit the template.
             RemoteError: a prompt has no answer after every retry; the answers that came are kept.
         """
-        listed: Sequence[Any] = rows.tolist() if hasattr(rows, "tolist") else list(rows)
-        if isinstance(rows, str) or not all(isinstance(row, str) for row in listed):
-            raise InputError("AnswerSimilarity: expected a list of texts; for one text pass [text]")
-        before, after = self.template.split(_SLOT)
-        prompts = [Prompt.of(before + row + after, system=self.system) for row in listed]
+        prompts = [Prompt.of(text, system=self.system) for text in filled(self.template, rows, "AnswerSimilarity")]
         asked = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
 
         def keep(position: int, reply: Reply) -> None:

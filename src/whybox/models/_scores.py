@@ -175,10 +175,11 @@ class AnswerScores:
                 begin = lengths[-1] - 1
                 options["logits_to_keep"] = ids.shape[1] - begin
             logits = model(input_ids=torch.from_numpy(ids).to(self.device), **options).logits
-            first = torch.tensor(lengths, device=self.device) - 1 - begin  # where the answer's first token is scored
-            places = first[:, None] + torch.arange(t, device=self.device)
-            logits = logits[torch.arange(len(rows), device=self.device)[:, None], places]
+            first = torch.tensor(lengths) - 1 - begin  # where the answer's first token is scored
+            places = (first[:, None] + torch.arange(t)).to(logits.device)  # the last layers of a large model may be on another device
+            logits = logits[torch.arange(len(rows), device=logits.device)[:, None], places]
         logits = logits.float()
+        answer = answer.to(logits.device)
         chosen = logits.gather(2, answer.expand(len(rows), -1)[:, :, None])[:, :, 0]
         scores: Floats = (chosen - torch.logsumexp(logits, dim=2)).cpu().numpy().astype(np.float64)
         return scores

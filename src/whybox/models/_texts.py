@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
+from whybox._templates import records
 from whybox.errors import InputError
 from whybox.models._options import type_name
 from whybox.typing import Rows
@@ -14,7 +12,7 @@ def texts_of(rows: Rows, name: str) -> tuple[list[str], list[str] | None]:
     """Rows as texts, and as second texts where rows are pairs.
 
     Args:
-        rows: texts, pairs of texts, or dicts with "text" and "text_pair".
+        rows: texts, pairs of texts, or records (dicts, a DataFrame) with "text" and "text_pair".
         name: the model, for messages.
 
     Raises:
@@ -22,7 +20,7 @@ def texts_of(rows: Rows, name: str) -> tuple[list[str], list[str] | None]:
     """
     if isinstance(rows, str):
         raise InputError(f"{name}: expected a list of texts, got one text; pass [text]")
-    listed: Sequence[Any] = rows.tolist() if hasattr(rows, "tolist") else list(rows)
+    listed = records(rows)
     if all(isinstance(row, str) for row in listed):
         return list(listed), None
     pairs = [(row.get("text"), row.get("text_pair")) if isinstance(row, dict) else row for row in listed]

@@ -13,15 +13,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from whybox._templates import check_template, filled
 from whybox._torch import context_length, dtype_named, evaluating, first_tensor, half_precision, module_digest, tokenizer_digest
 from whybox.errors import InputError, OptionError
 from whybox.models._options import type_name
 from whybox.models._scores import AnswerScores, AnswerSettings
-from whybox.models._texts import texts_of
 from whybox.models.transformers import TruncationWarning
 from whybox.typing import Floats, Model, Rows
 
-_SLOT = "{text}"
 _ROWS, _ROWS_LARGE = 256, 64  # prompts handed over at once
 _LARGE = 20_000_000  # parameters from which a batch on a CPU takes long
 
@@ -42,7 +41,8 @@ class TeacherForcing:
         answer: the answer: a text, or token ids. It follows the prompt as it is, so begin it with a space where the prompt does not end
             with one. None (default): to be made by :meth:`answering`.
         per: "answer" (default): one output, the log-probability of the whole answer; "token": one output for each of its tokens.
-        template: what is around each row; "{text}" stands for the row. Default: the row alone.
+        template: what is around each row; "{text}" stands for the row. Rows that are records (dicts, DataFrames) go where their fields are
+            named, as in "{context} Question: {question}". Default: the row alone.
         chat: put the prompt into the tokenizer's chat template, as the user's message; None (default): if it has one.
         system: the system message of the chat template. Default "": none.
         share_prefix: compute common beginnings once. Default True.
@@ -74,7 +74,7 @@ class TeacherForcing:
     answer: str | Sequence[int] | None = None
     _: KW_ONLY
     per: Literal["answer", "token"] = "answer"
-    template: str = _SLOT
+    template: str = "{text}"
     chat: bool | None = None
     system: str = ""
     share_prefix: bool = True
@@ -93,8 +93,7 @@ class TeacherForcing:
             raise InputError(f"tokenizer: expected the model's tokenizer, got {type_name(self.tokenizer)}")
         if self.per not in ("answer", "token"):
             raise OptionError(f'per: expected "answer" or "token", got {self.per!r}')
-        if not isinstance(self.template, str) or self.template.count(_SLOT) != 1:
-            raise OptionError(f'template: expected a text with {_SLOT} exactly once, such as "Summarise: {_SLOT}", got {self.template!r}')
+        check_template(self.template)
         given: Any = self.batch_tokens
         if given is not None and (isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1):
             raise OptionError(f"batch_tokens: expected a positive integer or None, got {given!r}")
@@ -131,11 +130,11 @@ class TeacherForcing:
             names.append(piece if seen[piece] == 1 else f"{piece} #{seen[piece]}")
         return tuple(names)
 
-    def answering(self, prompt: str, *, max_tokens: int = 64) -> TeacherForcing:
+    def answering(self, prompt: Any, *, max_tokens: int = 64) -> TeacherForcing:
         """The same with the answer that the model itself gives to this prompt, by taking the most probable token each time.
 
         Args:
-            prompt: a row: what the template is put around.
+            prompt: a row, text or record: what the template is put around.
             max_tokens: longest answer. Default 64; an answer that is cut there is warned of.
 
         Raises:
@@ -169,13 +168,10 @@ class TeacherForcing:
         """What the model reads for rows: the template around each, and the chat template around that.
 
         Raises:
-            InputError: rows are not texts.
+            InputError: rows are neither texts nor records.
+            SchemaError: the template names a field that the rows lack.
         """
-        texts, seconds = texts_of(rows, type_name(self.model))
-        if seconds is not None:
-            raise InputError(f"{type_name(self.model)}: expected texts, got pairs; put both into one template")
-        before, after = self.template.split(_SLOT)
-        texts = [before + text + after for text in texts]
+        texts = filled(self.template, rows, type_name(self.model))
         if not self._chats:
             return texts
         system = [{"role": "system", "content": self.system}] if self.system else []

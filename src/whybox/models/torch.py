@@ -89,6 +89,8 @@ class TorchCall:
             except Exception as error:
                 if isinstance(ready, torch.Tensor) and not ready.is_floating_point():
                     error.add_note(f"whybox: the rows are {ready.dtype}; if the module wants floats, pass dtype= to as_model")
+                if isinstance(rows, list) and rows and isinstance(rows[0], str):
+                    error.add_note("whybox: the rows are texts; for a model of transformers pass TransformersClassifier(model, tokenizer)")
                 raise
         return out.detach() if isinstance(out, torch.Tensor) else out
 

@@ -184,7 +184,7 @@ class ClassifierCall:
                     f"{type_name(model)}: expected logits of shape ({len(bucket)}, {labels}), got {tuple(out.shape)}; a sequence "
                     "classification model is needed, for other heads pass a function"
                 )
-            logits[torch.tensor(bucket, device=device)] = out.float()
+            logits[torch.tensor(bucket, device=device)] = out.float().to(device)
 
         with evaluating(model), torch.no_grad(), autocast(device, dtype):
             self._tokens = for_each_bucket([len(i) for i in ids], forward, tokens=self._tokens, release=_release(device)) or self._tokens
