@@ -162,6 +162,38 @@ def test_common_beginning_is_computed_once(llama, monkeypatch):
             assert sum(n * width for n, width in shapes) >= 12 * 100
 
 
+def test_last_layer_sees_the_places_of_the_answer_alone(llama):
+    model, tokenizer = llama
+    seen = []
+    handle = model.lm_head.register_forward_hook(lambda _, given, out: seen.append(tuple(out.shape[:2])))
+    try:
+        as_model(TeacherForcing(model, tokenizer, ANSWER)).predict(prompts(head=30))
+    finally:
+        handle.remove()
+    assert {t for _, t in seen} == {1, 5}  # the shared beginning, and answers
+    assert not model.lm_head._forward_pre_hooks
+
+
+def test_head_of_another_kind_is_scored_whole(llama, monkeypatch):
+    model, tokenizer = llama
+    texts = [*prompts(), "the"]
+    expected = as_model(TeacherForcing(model, tokenizer, ANSWER)).predict(texts)
+    monkeypatch.setattr(model, "get_output_embeddings", lambda: None)
+    np.testing.assert_allclose(as_model(TeacherForcing(model, tokenizer, ANSWER)).predict(texts), expected, atol=1e-4)
+    np.testing.assert_allclose(as_model(TeacherForcing(model, tokenizer, ANSWER)).predict(["the"]), expected[-1:], atol=1e-4)
+
+
+def test_threads_share_a_model(llama):
+    from concurrent.futures import ThreadPoolExecutor
+
+    scored = as_model(TeacherForcing(*llama, ANSWER))
+    lists = [prompts(head=30 * (i % 2), seed=i) for i in range(8)]
+    expected = [scored.predict(one) for one in lists]
+    with ThreadPoolExecutor(4) as pool:
+        for found, one in zip(pool.map(lambda one: as_model(TeacherForcing(*llama, ANSWER)).predict(one), lists), expected, strict=True):
+            np.testing.assert_allclose(found, one, atol=1e-4)
+
+
 def cost(rows, groups, overhead):
     return sum(sum(len(rows[i]) for i in members) - common * (len(members) - 1) + (overhead if common else 0) for common, members in groups)
 

@@ -17,7 +17,6 @@ def for_each_bucket(
     rows: int | None = None,
     tokens: int | None = None,
     extra: int = 0,
-    spread: int | None = None,
     release: Callable[[], None] | None = None,
 ) -> int | None:
     """Do the work for all rows, the longest first, in buckets of like length.
@@ -28,7 +27,6 @@ def for_each_bucket(
         rows: the most rows of a bucket, or None.
         tokens: the most padded tokens of a bucket, or None; a row that is longer goes alone.
         extra: tokens that the work adds to every row.
-        spread: the most tokens by which rows of a bucket differ, or None.
         release: called after memory ran out, when the failed bucket's tensors are gone.
 
     Returns:
@@ -44,8 +42,6 @@ def for_each_bucket(
         most = len(order) if rows is None else rows
         most = most if tokens is None else min(most, max(tokens // max(width, 1), 1))
         bucket = order[start : start + most]
-        if spread is not None:
-            bucket = [i for i in bucket if lengths[order[start]] - lengths[i] <= spread]
         try:
             work(bucket)
             failed = False

@@ -12,13 +12,13 @@ import numpy as np
 
 from whybox._torch import autocast, dtype_named, evaluating, first_tensor, for_each_bucket, half_precision, padded
 from whybox.errors import InputError
+from whybox.models._heads import only_places
 from whybox.models._options import type_name
 from whybox.models._prefixes import prefix_groups
 from whybox.typing import Floats
 
 _TOKENS_CPU, _TOKENS_CUDA = 4096, 65536  # padded tokens of a forward
 _LOGITS_CPU, _LOGITS_CUDA = 1 << 26, 1 << 30  # logits held at once
-_SPREAD = 64  # tokens by which rows of a forward differ in length: logits of so many positions are computed in vain
 _LEAST_PREFIX = 16  # tokens: below, a forward of its own costs more than it saves
 _GROUP_CPU, _GROUP_CUDA = 64, 8192  # tokens that smaller forwards cost: a GPU wants large ones
 
@@ -63,7 +63,8 @@ class AnswerScores:
         self._budget = settings.batch_tokens or (_TOKENS_CUDA if cuda else _TOKENS_CPU)
         self._takes = frozenset(inspect.signature(settings.model.forward).parameters)
         vocabulary = int(getattr(settings.model.config.get_text_config(), "vocab_size", 1))
-        self._rows = max((_LOGITS_CUDA if cuda else _LOGITS_CPU) // ((len(settings.tokens) + _SPREAD) * vocabulary), 1)
+        self._most = _LOGITS_CUDA if cuda else _LOGITS_CPU
+        self._rows = max(self._most // (max(len(settings.tokens), 1) * vocabulary), 1)
         self._shares, self._checked = settings.share_prefix and not settings.model.config.is_encoder_decoder, False
 
     def __call__(self, prompts: list[str]) -> Floats:
@@ -130,7 +131,7 @@ class AnswerScores:
 
         release = torch.cuda.empty_cache if "cuda" in str(self.device) else None
         extra = 0 if self._s.model.config.is_encoder_decoder else len(self._s.tokens) - 1
-        options: dict[str, Any] = {"rows": self._rows, "extra": extra, "spread": _SPREAD, "release": release}
+        options: dict[str, Any] = {"rows": self._rows, "extra": extra, "release": release}
         self._budget = for_each_bucket([len(row) for row in rest], work, tokens=self._budget, **options) or self._budget
         if cache is not None and not self._shares:  # the check failed: once more, in full
             self._score(ids, 0, out, places)
@@ -142,8 +143,9 @@ class AnswerScores:
         if "past_key_values" not in self._takes:
             self._shares = False
             return None
-        last = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
-        cache = self._s.model(input_ids=torch.tensor([tokens], device=self.device), use_cache=True, **last).past_key_values
+        model, ids = self._s.model, torch.tensor([tokens], device=self.device)
+        with only_places(model.get_output_embeddings(), torch.tensor([[len(tokens) - 1]]), (1, len(tokens))):
+            cache = model(input_ids=ids, use_cache=True).past_key_values
         layers = getattr(cache, "layers", None)
         if type(cache).__name__ != "DynamicCache" or not layers or any(type(layer).__name__ != "DynamicLayer" for layer in layers):
             self._shares = False
@@ -169,15 +171,13 @@ class AnswerScores:
             options: dict[str, Any] = {"use_cache": False} if "use_cache" in self._takes else {}
             if cache is not None:
                 options = {"past_key_values": _expanded(cache, len(rows)), "use_cache": True}
-            lengths = [len(row) for row in rows]
-            begin = 0
-            if "logits_to_keep" in self._takes:
-                begin = lengths[-1] - 1
-                options["logits_to_keep"] = ids.shape[1] - begin
-            logits = model(input_ids=torch.from_numpy(ids).to(self.device), **options).logits
-            first = torch.tensor(lengths) - 1 - begin  # where the answer's first token is scored
-            places = (first[:, None] + torch.arange(t)).to(logits.device)  # the last layers of a large model may be on another device
-            logits = logits[torch.arange(len(rows), device=logits.device)[:, None], places]
+            first = torch.tensor([len(row) for row in rows]) - 1  # where the answer's first token is scored
+            places = first[:, None] + torch.arange(t)
+            with only_places(model.get_output_embeddings(), places, ids.shape):
+                logits = model(input_ids=torch.from_numpy(ids).to(self.device), **options).logits
+            if logits.shape[1] != t:  # a head of another kind scored every place
+                logits = logits[torch.arange(len(rows), device=logits.device)[:, None], places.to(logits.device)]
+                self._rows = min(self._rows, max(self._most // (ids.shape[1] * logits.shape[2]), 1))
         logits = logits.float()
         answer = answer.to(logits.device)
         chosen = logits.gather(2, answer.expand(len(rows), -1)[:, :, None])[:, :, 0]
