@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whybox import callbacks as callbacks
     from whybox import concepts as concepts
     from whybox import datasets as datasets
     from whybox import errors as errors
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from whybox.explainers import Occlusion as Occlusion
     from whybox.explainers import PartitionSHAP as PartitionSHAP
     from whybox.explainers import PermutationSHAP as PermutationSHAP
+    from whybox.explainers import QueryPlan as QueryPlan
     from whybox.explainers import RuleNotFoundWarning as RuleNotFoundWarning
     from whybox.explainers import ToleranceWarning as ToleranceWarning
     from whybox.explainers import sp_lime as sp_lime
@@ -60,10 +62,12 @@ __all__ = [
     "Occlusion",
     "PartitionSHAP",
     "PermutationSHAP",
+    "QueryPlan",
     "RuleNotFoundWarning",
     "Rules",
     "ToleranceWarning",
     "as_model",
+    "callbacks",
     "concepts",
     "datasets",
     "errors",
@@ -90,7 +94,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("concepts", "datasets", "errors", "llms", "models", "spaces"):
+    if name in ("callbacks", "concepts", "datasets", "errors", "llms", "models", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value

@@ -10,6 +10,7 @@ from whybox.typing import BatchSize
 _START = 64
 _MOST_ROWS = 1 << 17
 _MOST_BYTES = 12 << 20
+_BUSY_BYTES = 96 << 20  # a remote model: many requests, and so many rows, have to be at hand for few to be in flight
 _DEVICE_ROWS, _DEVICE_BYTES = 1 << 21, 1 << 30  # of an accelerator, which is fast only when it has much to do
 _LEAST_TRIES, _MOST_TRIES, _LEAST_SECONDS = 2, 6, 2e-3  # a size is judged by its fastest batch of several: timings are noisy
 _BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
@@ -27,10 +28,11 @@ class BatchSizer:
     Args:
         batch_size: a number of rows, or "auto".
         max_batch: the most rows that the model takes, or None.
-        batch_rows: what "auto" takes at once, without a search, because the model cuts its rows itself; None searches.
+        batch_rows: what "auto" takes at once, without a search: for a model that cuts its rows itself or must be kept busy; None searches.
+        remote: rows wait for requests, and more of them may be held at once.
     """
 
-    def __init__(self, batch_size: BatchSize, max_batch: int | None = None, batch_rows: int | None = None) -> None:
+    def __init__(self, batch_size: BatchSize, max_batch: int | None = None, batch_rows: int | None = None, *, remote: bool = False) -> None:
         if batch_size != "auto" and (not is_count(batch_size)):
             raise OptionError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
         self._max_batch = max_batch
@@ -40,6 +42,7 @@ class BatchSizer:
         self.size = min(start if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
         self._speed: dict[int, float] = {}
         self._tries, self._spent, self._warm = 0, 0.0, False
+        self._most_bytes = _BUSY_BYTES if remote else _MOST_BYTES
         self._seeks = self.auto and batch_rows is None
         self._settled = not self._seeks
         self._misses = 0
@@ -57,7 +60,7 @@ class BatchSizer:
         if self.auto:
             if accelerator:
                 self.limit = min(_DEVICE_ROWS, self._max_batch or _DEVICE_ROWS)
-            self.limit = max(1, min(self.limit, (_DEVICE_BYTES if accelerator else _MOST_BYTES) // row_nbytes))
+            self.limit = max(1, min(self.limit, (_DEVICE_BYTES if accelerator else self._most_bytes) // row_nbytes))
             self.size = min(self.size, self.limit)
 
     def ran_out_of_memory(self, rows: int) -> bool:

@@ -1,5 +1,6 @@
 """Explainers: one composition of space, sampler, engine and solver a file."""
 
+from whybox.explainers._plan import QueryPlan
 from whybox.explainers._shapley import ToleranceWarning
 from whybox.explainers.anchors import Anchors, RuleNotFoundWarning
 from whybox.explainers.budget import Budget
@@ -22,6 +23,7 @@ __all__ = [
     "PartitionSHAP",
     "PermutationSHAP",
     "Pick",
+    "QueryPlan",
     "RuleNotFoundWarning",
     "ToleranceWarning",
     "sp_lime",

@@ -93,7 +93,7 @@ class Job:
         self.request = request
         self.model: Model = as_model(who.model, output=who.output)  # type: ignore[arg-type]  # as_model checks the name
         self.bound: Bound = resolve_space(who.space, who.background).bind(request.x, self.model)
-        self.rows, self._inverse = _distinct(self.bound)
+        self.rows, self._inverse = distinct_rows(self.bound)
         about = {"method": request.method, "seed": int(request.seed), **request.settings}
         self.run: Run = who.engine.start(
             self.model,
@@ -288,7 +288,7 @@ def resolve_target(target: Target, full: Floats, model: Model) -> tuple[Any, Int
     raise OptionError(f'target: expected None, "predicted", an output\'s name or position, got {target!r}')
 
 
-def _distinct(bound: Bound) -> tuple[Ints, Ints]:
+def distinct_rows(bound: Bound) -> tuple[Ints, Ints]:
     """Positions of the first of each distinct row, in order, and each row's place among them."""
     everything = np.arange(bound.n, dtype=np.int64)
     keys = bound.row_keys()

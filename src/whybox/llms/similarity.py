@@ -14,7 +14,9 @@ import numpy as np
 from whybox._templates import check_template, filled
 from whybox.errors import OptionError, OutputShapeError, RemoteError
 from whybox.llms._types import Prompt, Reply, Sampling, TextGenerator
-from whybox.typing import Floats, Model, Rows
+from whybox.llms.cached import Cached
+from whybox.llms.openai_compatible import OpenAICompatible
+from whybox.typing import Floats, Model, OnAnswer, Remote, Rows
 
 _ROWS = 256  # prompts handed over at once: far more than are in flight
 _WORD = re.compile(r"\w+")
@@ -95,12 +97,24 @@ class AnswerSimilarity:
             InputError: rows are neither texts nor records that fit the template.
             RemoteError: a prompt has no answer after every retry; the answers that came are kept.
         """
-        prompts = [Prompt.of(text, system=self.system) for text in filled(self.template, rows, "AnswerSimilarity")]
-        asked = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
+        return self._ask(rows, None)
 
-        def keep(position: int, reply: Reply) -> None:
+    def _ask(self, rows: Rows, on_text: Callable[[list[int], str], None] | None) -> list[str]:
+        """Answers in order; ``on_text`` hears of each answer and its positions as soon as it is there."""
+        places: dict[Prompt, list[int]] = {}
+        for position, text in enumerate(filled(self.template, rows, "AnswerSimilarity")):
+            places.setdefault(Prompt.of(text, system=self.system), []).append(position)
+        asked = [prompt for prompt in places if prompt not in self._known]
+        if on_text is not None:
+            for prompt in places:
+                if prompt in self._known:
+                    on_text(places[prompt], self._known[prompt])
+
+        def keep(index: int, reply: Reply) -> None:
             if reply.finish != "failed":
-                self._known[asked[position]] = reply.text
+                self._known[asked[index]] = reply.text
+                if on_text is not None:
+                    on_text(places[asked[index]], reply.text)
 
         failed = [r for r in self.generator.generate(asked, self.sampling, on_reply=keep) if r.finish == "failed"] if asked else []
         if failed:
@@ -108,7 +122,11 @@ class AnswerSimilarity:
                 f"{len(failed)} of {len(asked)} prompts have no answer ({failed[0].error}); the others' answers are kept in this object, "
                 "the same call goes on from them"
             )
-        return [self._known[prompt] for prompt in prompts]
+        found = [""] * sum(map(len, places.values()))
+        for prompt, positions in places.items():
+            for position in positions:
+                found[position] = self._known[prompt]
+        return found
 
     def to_model(self, output: str = "auto") -> Model:
         """The model as the engine calls it.
@@ -123,21 +141,35 @@ class AnswerSimilarity:
             raise OptionError(f"output={output!r}: the output of AnswerSimilarity is a similarity, which is a value; leave output out")
         alike = similarity if callable(similarity) else _SIMILARITIES[similarity]
 
-        def predict(rows: Rows) -> Floats:
-            answers = self.answers(rows)
+        def judged(answers: Sequence[str]) -> Floats:
             found = np.asarray(alike(answers, answer), dtype=np.float64)
             if found.shape != (len(answers),):
                 raise OutputShapeError(f"similarity: expected {len(answers)} numbers for {len(answers)} answers, got shape {found.shape}")
             return found
 
+        def stream(rows: Rows, on_answer: OnAnswer) -> Floats:
+            values: dict[int, float] = {}
+
+            def take(positions: list[int], text: str) -> None:
+                (value,) = judged([text]).tolist()
+                values.update(dict.fromkeys(positions, value))
+                on_answer(np.array(positions, dtype=np.int64), np.full((len(positions), 1), value), True)
+
+            n = len(self._ask(rows, take))
+            return np.array([values[position] for position in range(n)])
+
+        inner = self.generator.generator if isinstance(self.generator, Cached) else self.generator
+        limits = inner.limits if isinstance(inner, OpenAICompatible) else None
         return Model(
-            predict=predict,
-            name=type(self.generator).__name__,
+            predict=lambda rows: judged(self.answers(rows)),
+            name=type(inner).__name__,
             output_names=("similarity",),
             kind="value",
             batch_rows=_ROWS,
             fingerprint=self.version,
             identify=self._identity,
+            stream=stream,
+            remote=None if limits is None else Remote(1, limits.concurrency, limits.requests_per_minute),
         )
 
     def _identity(self) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.errors import InputError, OptionError
 from whybox.models import callable as function
-from whybox.models import duck, pipelines, sklearn, source, torch
+from whybox.models import duck, http, pipelines, sklearn, source, torch
 from whybox.models._options import Options, Output, type_name
 from whybox.typing import Model
 
@@ -18,6 +18,7 @@ from whybox.typing import Model
 _ADAPTERS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Options], Model]], ...] = (
     (source.matches, source.adapt),
     (pipelines.matches, pipelines.adapt),
+    (http.matches, http.adapt),
     (sklearn.matches, sklearn.adapt),
     (torch.matches, torch.adapt),
     (duck.matches, duck.adapt),
