@@ -90,7 +90,7 @@ def test_rules_below_the_threshold_are_said_to_be():
         )
     assert not e.found[0]
     assert e.rules[0].precision < 0.95
-    assert "below the precision" in e.to_text()
+    assert "did not show that it reaches 0.95" in e.to_text()
 
 
 def test_samples_meet_their_conditions_and_come_from_the_background():

@@ -296,7 +296,11 @@ class _Sweep:
         ]  # (p, n q, branches)
         found = solve_orders(flat[0], flat[1], np.repeat(size, q, axis=0))
         owner = np.zeros((n, tree.d), dtype=np.int64)  # the branch of each leaf
-        for node in range(tree.n_nodes):
+        everything = bool(self.opened[rows].all())
+        if everything:
+            node, side = np.nonzero(tree.children < 0)
+            owner[:, np.where(side == 0, tree.start[node], tree.middle[node])] = 1 + 2 * node + side
+        for node in range(0 if everything else tree.n_nodes):
             at = np.flatnonzero(self.opened[rows, node])[:, None]
             owner[at, np.arange(tree.start[node], tree.middle[node])] = 1 + 2 * node
             owner[at, np.arange(tree.middle[node], tree.stop[node])] = 2 + 2 * node

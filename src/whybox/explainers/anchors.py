@@ -45,7 +45,7 @@ class Anchors:
         space: what may vary, instead of a background; a space of coalitions such as words gives rules "these features are there".
         threshold: precision that a rule has to reach. Default 0.95.
         delta: how improbable it has to be that a rule is wrongly taken to reach it. Default 0.1.
-        beam: rules that are extended at each size. Default 4.
+        beam: rules that are extended at each size. Default 2.
         max_size: the most conditions of a rule; None (default): 8, or all features where these are fewer.
         within: for models that return numbers and no probabilities: how far from the prediction still counts as the same, in every
             explained output. 0 asks for the same number, such as a label.
@@ -73,7 +73,7 @@ class Anchors:
     space: Space | None = None
     threshold: float = 0.95
     delta: float = 0.1
-    beam: int = 4
+    beam: int = 2
     max_size: int | None = None
     within: float | None = None
     discretize: Literal["quartile", "decile"] | int = "quartile"

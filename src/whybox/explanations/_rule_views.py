@@ -19,7 +19,7 @@ def headline(e: Rules) -> str:
     """One line."""
     n = len(e)
     missed = n - int(e.found.sum())
-    reached = "" if not missed else f", {missed} below the precision of {e.threshold:g}"
+    reached = "" if not missed else f", {missed} not shown to reach a precision of {e.threshold:g}"
     return f"Rules: {e.method}, {n} rule{'s' * (n != 1)}{reached}, {e.n_queries:,} model queries"
 
 
@@ -54,7 +54,7 @@ def text(e: Rules, max_display: int) -> str:
 
 
 def _numbers(e: Rules, rule: Rule) -> str:
-    note = "" if rule.found else f"; below the precision of {e.threshold:g} that was asked for"
+    note = "" if rule.found else f"; the search did not show that it reaches {e.threshold:g}"
     return f"precision {rule.precision:.3f} ({rule.low:.3f} to {rule.high:.3f}), coverage {rule.coverage:.3f} of {e.coverage_of}{note}"
 
 
@@ -83,9 +83,10 @@ def html(e: Rules, max_display: int) -> str:
 
 def _row(e: Rules, i: int, rule: Rule) -> str:
     conditions = " <i>and</i> ".join(
-        f'<span style="background:#8882;border-radius:4px;padding:1px 5px">{escape(condition.text)}</span>' for condition in rule.conditions
+        f'<span style="background:#8882;border-radius:4px;padding:1px 5px">{escape(text)}</span>'
+        for text in dict.fromkeys(condition.text for condition in rule.conditions)
     )
-    below = "" if rule.found else f'<div style="opacity:.7">below the {e.threshold:g} that was asked for</div>'
+    below = "" if rule.found else f'<div style="opacity:.7">not shown to reach {e.threshold:g}</div>'
     listed = _folded("says the same", rule.same) + _folded("says something else", rule.other)
     interval = f"{rule.precision:.3f} ({rule.low:.3f} to {rule.high:.3f})"
     cells = [

@@ -128,7 +128,7 @@ class Rule:
     @property
     def text(self) -> str:
         """The conditions in words."""
-        return " and ".join(condition.text for condition in self.conditions) or "always"
+        return " and ".join(dict.fromkeys(condition.text for condition in self.conditions)) or "always"  # a text may repeat a word
 
     def covers(self, data: Any) -> Bools:
         """Which rows of data meet the conditions.

@@ -286,7 +286,8 @@ class Kept:
 
     def kept(self, codes: Ints) -> Bools:
         """(m, d) which features each sample keeps."""
-        return codes[:, :-1] != 0
+        kept: Bools = codes[:, :-1] != 0
+        return kept
 
     def coverage(self, instance: int, held: Bools) -> float:
         """Share of the perturbations that keep the held features."""

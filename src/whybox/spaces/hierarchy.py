@@ -112,8 +112,8 @@ def partition_tree(tree: Any, d: int, names: Sequence[str] = ()) -> PartitionTre
         missing, twice = sorted(set(range(d)) - set(order)), sorted({j for j in order if order.count(j) > 1})
         raise SchemaError(f"tree: expected each of {d} features once, features {missing[:5]} are missing and {twice[:5]} stand twice")
     table = np.array(nodes, dtype=np.int64).reshape(-1, 6)
-    start, middle, stop, depth = (np.ascontiguousarray(table[:, i]) for i in range(4))
-    return PartitionTree(np.array(order, dtype=np.int64), start, middle, stop, depth, table[:, 4:6].copy())
+    begin, middle, end, depths = (np.ascontiguousarray(table[:, i]) for i in range(4))
+    return PartitionTree(np.array(order, dtype=np.int64), begin, middle, end, depths, table[:, 4:6].copy())
 
 
 def _halved(node: Any) -> Any:

@@ -36,7 +36,7 @@ def owen_values(predict: Predict, x: Floats, background: Floats, tree: Any = Non
     result = []
     for row in x:
         worth: dict[tuple[int, ...], Floats] = {}
-        total = [np.float64(0.0)] * x.shape[1]
+        total: list[Any] = [0.0] * x.shape[1]
         for order in orders:
             for i, feature in enumerate(order):
                 total[feature] = total[feature] + _worth(order[: i + 1], worth, predict, row, background)
