@@ -81,8 +81,8 @@ class PartitionSHAP:
             x: rows: array of any library, DataFrame with the background's columns, or texts for a text space.
             seed: of the orders; the same seed gives the same bits.
             target: None (default) explains every output, "predicted" each row's largest one; or an output's name or position.
-            budget: the most coalitions a row, or :class:`whybox.Budget` in model rows. Default 1024; a pair of orders of d features
-                takes ``2 (d - 1)``.
+            budget: the most coalitions a row, or :class:`whybox.Budget` in model rows. A pair of orders of d features takes
+                ``2 (d - 1)``. Default four pairs, and 1024 at least.
             tol: open branches and draw orders until every standard error is at most this, in units of the output; ``budget`` is then the
                 most coalitions (default ``2 d + 16384``).
             progress: show a progress bar.
@@ -100,7 +100,7 @@ class PartitionSHAP:
             if isinstance(budget, Budget):
                 return budget.bought(draws)
             if budget is None:
-                return DEFAULT_BUDGET if tol is None else resolve_budget(None, tol, d, draws)
+                return max(DEFAULT_BUDGET, 8 * (d - 1)) if tol is None else resolve_budget(None, tol, d, draws)
             return count("budget", budget)
 
         settings = {"link": self.link, "budget": repr(budget), "tol": tol, "tree": None if self.tree is None else _told(self.tree)}
