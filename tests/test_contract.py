@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import isclass
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 import whybox.explainers as explainers
 from whybox.errors import OptionError
-from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PermutationSHAP
-from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, shapley_values
+from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PartitionSHAP, PermutationSHAP
+from whybox.spaces._text_bound import TextBound
+from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, owen_values, shapley_values
 from whybox.testing.saboteurs import SABOTEURS
 
 
@@ -59,13 +61,50 @@ LIME_EXCUSE = {
     "no_error_where_exact": SAMPLED,
 }
 
+DEFINED = "a mean over random permutations is exact only without interactions above second order, at any budget"
+ONE_BY_ONE = "effects of single features add up to the prediction for additive models only"
+EXACT_EXCUSE = {"other_seed_other_queries": DRAWS_NOTHING, "intervals_cover": ERRORS_ARE_ZERO}
+OCCLUSION_EXCUSE = EXACT_EXCUSE | {"efficiency": ONE_BY_ONE}
+PERMUTATION_EXCUSE = dict.fromkeys(("agrees_with_brute_force", "symmetric_features_share", "no_error_where_exact"), DEFINED)
+OF_TABLES = {
+    "layout_changes_nothing",
+    "numpy_dtype_is_kept",
+    "torch_is_kept",
+    "array_api_is_kept",
+    "frames_reach_the_model_unchanged",
+    "cuda_equals_cpu",
+}
+
+
+def lime_of_texts(predict, x, background):
+    """What LIME estimates of texts, by so many samples that chance plays no part: coalitions, weights and regression written out."""
+    rng, d, result = np.random.default_rng(5), x.shape[1], []
+    gone = rng.permuted(np.tile(np.arange(d), (50_000, 1)), axis=1) < rng.integers(1, d + 1, 50_000)[:, None]
+    kept = np.vstack([np.ones((1, d)), ~gone])
+    weight = np.sqrt(np.exp(-((1 - np.sqrt(kept.mean(axis=1))) ** 2) / 0.25**2))
+    z = kept - np.average(kept, axis=0, weights=weight)
+    for row in x:
+        y = np.asarray(predict(np.where(kept > 0, row, background[0])))
+        result.append(np.linalg.solve((z.T * weight) @ z, (z.T * weight) @ (y - np.average(y, axis=0, weights=weight))))
+    return np.stack(result)
+
+
+def of_texts(make, excuse=None, **traits):
+    """The same explainer over the words of texts: all checks but those of arrays and tables."""
+    checks = tuple(check for check in CHECKS if check not in OF_TABLES)
+    kept = {check: reason for check, reason in (excuse or {}).items() if check in checks}
+    return Case(lambda model, space, engine: make(model, space=space, engine=engine), Traits(rows="texts", **traits), kept, checks)
+
+
 CASES = {
     "ExactSHAP": Case(
         ExactSHAP,
         Traits(few=None, wide=10),
-        {"other_seed_other_queries": DRAWS_NOTHING, "intervals_cover": ERRORS_ARE_ZERO},
+        EXACT_EXCUSE,
     ),
+    "ExactSHAP, texts": of_texts(ExactSHAP, EXACT_EXCUSE, few=None, wide=10),
     "KernelSHAP": Case(KernelSHAP),
+    "KernelSHAP, texts": of_texts(KernelSHAP),
     "KernelSHAP, least squares": Case(lambda *a, **k: KernelSHAP(*a, estimator="least squares", **k)),
     "KernelSHAP, odd GP": Case(lambda *a, **k: KernelSHAP(*a, estimator="odd GP", **k)),
     "KernelSHAP, fitted": Case(
@@ -81,6 +120,7 @@ CASES = {
     "LIME": lime(),
     "LIME, gaussian": lime(neighborhood="gaussian"),
     "LIME, glime": lime(neighborhood="glime"),
+    "LIME, texts": of_texts(partial(LIME, min_score=None), LIME_EXCUSE, few=150, enough=5000, reference=lime_of_texts),
     "LIME, surrogate": Case(
         lambda *a, **k: LIME(*a, min_score=None, **k),
         Traits(few=210),
@@ -89,27 +129,61 @@ CASES = {
     "Occlusion": Case(
         Occlusion,
         Traits(few=None, reference=occlusion_values),
-        {
-            "other_seed_other_queries": DRAWS_NOTHING,
-            "intervals_cover": ERRORS_ARE_ZERO,
-            "efficiency": "effects of single features add up to the prediction for additive models only",
-        },
+        OCCLUSION_EXCUSE,
     ),
+    "Occlusion, texts": of_texts(Occlusion, OCCLUSION_EXCUSE, few=None, reference=occlusion_values),
+    "PartitionSHAP": Case(PartitionSHAP, Traits(few=28, reference=owen_values)),
+    "PartitionSHAP, texts": of_texts(PartitionSHAP, few=28, reference=partial(owen_values, tree=list(range(8)))),
     "PermutationSHAP": Case(
         PermutationSHAP,
         Traits(few=140),
-        dict.fromkeys(
-            ("agrees_with_brute_force", "symmetric_features_share", "no_error_where_exact"),
-            "a mean over random permutations is exact only without interactions above second order, at any budget",
+        PERMUTATION_EXCUSE,
+    ),
+    "PermutationSHAP, texts": of_texts(PermutationSHAP, PERMUTATION_EXCUSE, few=140),
+}
+
+# What gives rules has no values, base values or standard errors: these checks are on calls and inputs alone, on precision and coverage.
+# Files and pickles of rules are tested in test_anchors.py.
+GIVES_RULES = {
+    "Anchors": Case(
+        lambda *a, **k: explainers.Anchors(*a, within=0.5, n_precision=60, threshold=0.9, max_size=2, beam=2, **k),
+        Traits(few=600, enough=600),
+        checks=(
+            "construction_asks_nothing",
+            "same_seed_same_bits",
+            "other_seed_other_queries",
+            "global_generators_untouched",
+            "inputs_untouched",
+            "layout_changes_nothing",
+            "subset_gives_subset",
+            "chunk_size_changes_nothing",
+            "n_queries_is_what_the_model_saw",
+            "limits_hold",
+            "repeated_rows_cost_nothing",
+            "repeated_rows_are_alike",
+            "numpy_dtype_is_kept",
+            "torch_is_kept",
+            "array_api_is_kept",
+            "frames_reach_the_model_unchanged",
+            "bad_input_is_a_named_error",
+            "bad_output_is_a_named_error",
+            "model_errors_pass_through",
+            "cuda_equals_cpu",
+            "explain_leaves_the_explainer",
+            "threads_equal_serial",
         ),
     ),
 }
 
 
 def discovered():
-    """The explainers of the package: the public classes that explain."""
+    """The explainers of the package: the public classes whose ``explain`` gives attributions."""
     public = {name: getattr(explainers, name) for name in explainers.__all__}
-    return {name for name, item in public.items() if isclass(item) and "explain" in vars(item)}
+    return {
+        name
+        for name, item in public.items()
+        if isclass(item) and "explain" in vars(item) and item.explain.__annotations__["return"] == "Attribution"
+    }
 
 
 def factory(case):
@@ -134,6 +208,21 @@ def test_explainer_keeps_contract(name, check):
     assert finding.level == ("excused" if excuse else "passed")
 
 
+@pytest.mark.filterwarnings("ignore::whybox.explainers.RuleNotFoundWarning")
+@pytest.mark.parametrize(("name", "check"), [(name, check) for name, case in GIVES_RULES.items() for check in case.checks])
+def test_explainer_of_rules_keeps_contract(name, check):
+    case = GIVES_RULES[name]
+    (finding,) = check_explainer(factory(case), traits=case.traits, only=[check], name=name).findings
+    if finding.level == "skipped":
+        pytest.skip(f"{name}, {check}: {finding.detail}")
+
+
+def test_every_explainer_gives_attributions_or_rules():
+    public = {name: getattr(explainers, name) for name in explainers.__all__}
+    explain = {name for name, item in public.items() if isclass(item) and "explain" in vars(item)}
+    assert explain == discovered() | set(GIVES_RULES)
+
+
 # A correct explainer to be spoilt: it draws, is exact where the budget covers all coalitions, and is the cheapest of its kind.
 HONEST = CASES["KernelSHAP, least squares"]
 
@@ -146,6 +235,49 @@ def test_saboteur_is_caught_by_its_check_alone(saboteur):
     if saboteur.caught_by in report.names("skipped"):
         pytest.skip(f"{saboteur.caught_by} cannot run here")
     assert set(report.names("failed")) == mine - set(report.names("skipped")), str(report)
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """A space of texts whose bound does one thing wrong."""
+
+    space: Any
+    change: dict[str, Any]
+
+    def bind(self, x, model):
+        bound = self.space.bind(x, model)
+        spoilt = type("Spoilt", (type(bound),), self.change)
+        return spoilt(**{name: getattr(bound, name) for name in bound.__dataclass_fields__})
+
+
+def forgets_the_last_word(self, ask, index):
+    codes = ask.codes.copy()
+    codes[:, -1] = True
+    return TextBound.take(self, replace(ask, codes=codes), index)
+
+
+def mixes_texts_up(self, ask, index):
+    return TextBound.take(self, replace(ask, instances=np.zeros_like(ask.instances)), index)
+
+
+WRONG_SPACES = {
+    "agrees_with_brute_force": {"take": forgets_the_last_word},
+    "subset_gives_subset": {"take": mixes_texts_up},
+    "exact_on_linear_models": {"keys": lambda self, ask: np.zeros((len(ask.instances) * len(ask.codes), 2), dtype=np.uint64)},
+    "chunk_size_changes_nothing": {
+        "take": lambda self, ask, index: [t[:-20] if len(index) > 100 else t for t in TextBound.take(self, ask, index)]
+    },
+    "repeated_rows_cost_nothing": {"row_keys": lambda self: None, "keys": lambda self, ask: None},
+}
+
+
+@pytest.mark.parametrize("check", WRONG_SPACES)
+def test_wrong_space_of_texts_is_caught(check):
+    def spoilt(model, space, engine):
+        return KernelSHAP(model, space=Spoilt(space, WRONG_SPACES[check]), engine=engine)
+
+    report = examine_explainer(spoilt, traits=Traits(rows="texts"), only=[check])
+    assert report.names("failed") == (check,)
 
 
 def test_every_check_has_a_saboteur():

@@ -284,3 +284,11 @@ def test_l1_selection_keeps_as_many_as_asked_and_adds_up(cancer):
     for wrong in (0, -1, "ten", 2.5, True):
         with pytest.raises(OptionError, match="l1_reg"):
             wb.KernelSHAP(model, background, l1_reg=wrong)
+
+
+def test_a_tolerance_asks_an_exact_explainer_for_nothing_less():
+    x = np.ones((1, 8))
+    e = wb.ExactSHAP(lambda rows: rows.prod(axis=1) + rows[:, 0], np.zeros((1, 8))).explain(x, tol=0.1)
+    np.testing.assert_allclose(e.values, [[1.125, *[0.125] * 7]])
+    with pytest.raises(OptionError, match="tol"):
+        wb.ExactSHAP(lambda rows: rows[:, 0], np.zeros((1, 8))).explain(x, tol=-1.0)

@@ -147,6 +147,42 @@ class Bound(Protocol):
 
 
 @runtime_checkable
+class Hierarchical(Protocol):
+    """A bound space whose features hang together: words in sentences in passages, columns that vary together."""
+
+    def tree(self, instance: int) -> Any:
+        """Nested lists of feature positions."""
+
+
+@runtime_checkable
+class RuleBound(Bound, Protocol):
+    """A bound space in which rules can be tried out: its codes are samples on which conditions are imposed."""
+
+    @property
+    def independent(self) -> bool:
+        """Whether a sample that happens to meet further conditions is a sample of the rule with these conditions."""
+
+    @property
+    def coverage_of(self) -> str:
+        """What coverage is a share of."""
+
+    def draw(self, instance: int, held: Bools, m: int, rng: np.random.Generator) -> NDArray[Any]:
+        """Codes of m samples that meet the conditions of the held features (d,) of an instance."""
+
+    def kept(self, codes: NDArray[Any]) -> Bools:
+        """(m, d) which conditions each sample meets, where these are independent."""
+
+    def coverage(self, instance: int, held: Bools) -> float:
+        """How often the conditions of the held features are met."""
+
+    def condition(self, instance: int, feature: int) -> Any:
+        """What a rule would ask of a feature, a :class:`whybox.explanations.Condition`."""
+
+    def example(self, rows: Rows, i: int) -> Any:
+        """Row i of some model inputs, in values that JSON can hold."""
+
+
+@runtime_checkable
 class Space(Protocol):
     """What may vary, and how."""
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from whybox._random import generator
 from whybox.engine import Engine, Run
-from whybox.errors import OptionError, OutputShapeError
+from whybox.errors import OptionError
+from whybox.explainers._targets import check_names, resolve_target
 from whybox.explanations import Attribution
 from whybox.models import as_model
 from whybox.spaces import Marginal
@@ -142,6 +143,10 @@ class Job:
         index = self.chosen[rows].reshape(-1, *[1] * (outputs.ndim - 1))
         return np.take_along_axis(outputs, np.broadcast_to(index, (*outputs.shape[:-1], 1)), axis=-1)
 
+    def everyone(self, array: NDArray[Any]) -> NDArray[Any]:
+        """What was found for the distinct rows (u, ...), for all rows of x."""
+        return array if len(self.rows) == self.bound.n else array[self._inverse]
+
     def result(
         self,
         *,
@@ -243,45 +248,6 @@ def resolve_space(space: Space | None, background: Any) -> Space:
     if background is None:
         raise OptionError("pass background= (reference rows, such as 100 training rows) or space=: without them no feature can be removed")
     return background if isinstance(background, Space) else Marginal(background)
-
-
-def check_names(model: Model, k: int) -> None:
-    """One name an output.
-
-    Raises:
-        OutputShapeError: the model has another number of outputs than names.
-    """
-    names = model.output_names
-    if names is not None and len(names) != k:
-        raise OutputShapeError(f"{model.name}: has {len(names)} output names {list(names)[:5]} and answers with {k} outputs a row")
-
-
-def resolve_target(target: Target, full: Floats, model: Model) -> tuple[Any, Ints | None]:
-    """Which output each distinct row explains: None for all, otherwise (u,) positions.
-
-    Raises:
-        OptionError: an unknown name, or a position that does not exist.
-    """
-    n, k = full.shape
-    if target is None:
-        return None, None
-    if isinstance(target, str) and target == "predicted":
-        return "predicted", np.argmax(full, axis=1).astype(np.int64)
-    if isinstance(target, str):
-        names = model.output_names or ()
-        if target not in names:
-            raise OptionError(f'target: {target!r} is no output; expected "predicted", a position below {k}, or one of {list(names)}')
-        return target, np.full(n, names.index(target), dtype=np.int64)
-    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        if not -k <= target < k:
-            raise OptionError(f"target: the model has {k} outputs, got position {target}")
-        found, named = (model.output_names or ("",) * k)[target], str(int(target))
-        if named in (model.output_names or ()) and found != named:  # classes 1, 2, 3, or -1 and 1
-            raise OptionError(
-                f"target: position {target} is output {found!r}, and another output is named {named!r}; pass the name you mean"
-            )
-        return int(target), np.full(n, int(target) % k, dtype=np.int64)
-    raise OptionError(f'target: expected None, "predicted", an output\'s name or position, got {target!r}')
 
 
 def distinct_rows(bound: Bound) -> tuple[Ints, Ints]:

@@ -21,7 +21,7 @@ from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
 from whybox.spaces.neighborhood import NeighborhoodBound
 from whybox.typing import Ask, Floats, Ints, LocalBound
 
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES, _KEPT_BYTES = 16 << 20, 256 << 20
 _FIRST_STAGE = 500
 _SURROGATE_FROM, _SURROGATE_FEATURES, _SURROGATE_LEVELS, _SURROGATE_OUTPUTS = 200, 200, 2000, 10
 
@@ -94,6 +94,7 @@ def explain_local(job: Job, local: LocalBound, widths: Sequence[Width], plan: Lo
         if not width.d:  # nothing to leave out: the model of such a row is its output
             result.intercept[width.at] = job.select(job.full[width.at], width.at)
             result.score[width.at] = 1.0
+    keep = plan.tol is not None and u * plan.samples * k * 8 <= _KEPT_BYTES  # else later rounds ask the earlier ones' samples again
     for stage, m in enumerate(_stages(plan)):
         for width in open_rows:
             mine = samples[width.d]
@@ -103,7 +104,7 @@ def explain_local(job: Job, local: LocalBound, widths: Sequence[Width], plan: Lo
                 mine.asked = np.concatenate([mine.asked, more], axis=1)
                 mine.known = _surrogates(job, plan, mine.codes, mine.asked[0], stage)
         for block in blocks(open_rows, lambda d: m * max(d, k) * 8, _BLOCK_BYTES):  # noqa: B023  # used up within this stage
-            for width, y in zip(block, _answers(job, local, block, samples), strict=True):
+            for width, y in zip(block, _answers(job, local, block, samples, keep=keep), strict=True):
                 result.put(width.at, _fit(job, local, plan, width, y, samples[width.d]))
         if plan.tol is not None:
             late = [width.at[(result.std_error.of(width) > plan.tol).any(axis=(1, 2))] for width in open_rows]
@@ -124,8 +125,10 @@ class _Samples:
     def __init__(self, codes: NDArray[Any], asked: Floats) -> None:
         self.codes, self.asked = codes, asked
         self.known: Known | None = None
-        self.distinct: NDArray[Any] = codes  # without repeats and the full coalition
+        self.distinct: NDArray[Any] = codes  # coalitions without repeats and the full one, in the order in which they were drawn
         self.where: Ints = np.empty(0, dtype=np.int64)  # of each code among these; -1 is the full coalition
+        self.settled = 0  # so many of them were asked in earlier rounds, and what rows answered is kept
+        self.kept: dict[int, Floats] = {}
 
     def draw(self, job: Job, local: LocalBound, plan: LocalPlan, stage: int, m: int) -> None:
         """As many codes as are missing."""
@@ -139,26 +142,43 @@ class _Samples:
         weigh = local.of_share if local.weighed else None
         fresh = removals(missing, d, rng, sizes=local.design, design=plan.sampler, weigh=weigh)
         self.codes = np.concatenate([self.codes.astype(bool), fresh])
+        self.settled = len(self.distinct) if self.kept else 0
         full = self.codes.all(axis=1)
         packed = np.packbits(self.codes[~full], axis=1)
         rows = packed.view(f"V{packed.shape[1]}")[:, 0]
         _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-        self.distinct = self.codes[~full][first]
+        order = np.argsort(first)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        self.distinct = self.codes[~full][first[order]]
         self.where = np.full(m, -1, dtype=np.int64)
-        self.where[~full] = inverse
+        self.where[~full] = rank[inverse]
+
+    def whole(self, at: Ints, answers: Floats, *, keep: bool) -> Floats:
+        """Answers (r, distinct, k) of these rows, of all rounds."""
+        if self.settled:
+            answers = np.concatenate([np.stack([self.kept[i] for i in at.tolist()]), answers], axis=1)
+        if keep:
+            self.kept |= dict(zip(at.tolist(), answers, strict=True))
+        return answers
 
 
-def _answers(job: Job, local: LocalBound, block: Sequence[Width], samples: dict[int, _Samples]) -> list[Floats]:
+def _answers(job: Job, local: LocalBound, block: Sequence[Width], samples: dict[int, _Samples], *, keep: bool) -> list[Floats]:
     """Outputs (r, m, k) of every code for the rows of a block; repeated coalitions are asked once, and the full one is known."""
     if local.shared:
         return [samples[width.d].asked for width in block]
     points = local.design == "points"
-    asks = [Ask(job.rows[width.at], samples[width.d].codes if points else samples[width.d].distinct) for width in block]
+    fresh = [samples[width.d].codes if points else samples[width.d].distinct[samples[width.d].settled :] for width in block]
+    asks = [Ask(job.rows[width.at], codes) for width, codes in zip(block, fresh, strict=True)]
     answers = job.run.values(job.bound, asks)
     if points:
         return answers
-    whole = [np.concatenate([y, job.full[width.at][:, None]], axis=1) for width, y in zip(block, answers, strict=True)]
-    return [y[:, samples[width.d].where] for width, y in zip(block, whole, strict=True)]
+    result = []
+    for width, y in zip(block, answers, strict=True):
+        mine = samples[width.d]
+        known = np.concatenate([mine.whole(width.at, y, keep=keep), job.full[width.at][:, None]], axis=1)
+        result.append(known[:, mine.where])
+    return result
 
 
 def _stages(plan: LocalPlan) -> Iterator[int]:
@@ -194,6 +214,7 @@ def _fit(job: Job, local: LocalBound, plan: LocalPlan, width: Width, y: Floats, 
         k=plan.k,
         how=plan.how,
         known=mine,
+        paired=isinstance(local, CoalitionNeighborhood) and not local.weighed and plan.sampler != "monte-carlo",
     )
 
 

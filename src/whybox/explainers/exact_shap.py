@@ -10,7 +10,7 @@ from typing import Any, Literal
 from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import BudgetError, OptionError
-from whybox.explainers._job import Request, resolve_space
+from whybox.explainers._job import Request, positive, resolve_space
 from whybox.explainers._plan import QueryPlan, plan_shapley
 from whybox.explainers._shapley import Plan, explain_shapley
 from whybox.explanations import Attribution
@@ -85,6 +85,8 @@ class ExactSHAP:
             InputError: x does not fit the background.
             BudgetError: more than 20 features, or a budget of fewer than ``2**d - 2`` coalitions.
         """
+        if tol is not None:
+            positive("tol", tol)
         request = Request(
             self,
             x,
@@ -98,7 +100,7 @@ class ExactSHAP:
             request,
             _everything,
             budget=partial(_all_of, budget),
-            tol=tol,
+            tol=None,  # whatever it is, the answer is exact
             link=self.link,
         )
 

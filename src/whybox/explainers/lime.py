@@ -237,8 +237,8 @@ class LIME:
         if light.any() and self.min_score is not None:
             text = (
                 f"LIME: the {samples:,} samples weigh less than one sample a feature for {int(light.sum())} of {len(light)} rows "
-                f"(the least: {weight.min():.2g} in all), so that the penalty decides them there, and neither R2 nor standard errors "
-                'show it; raise kernel_width= or budget=, or draw where the weight is with neighborhood="glime"'
+                f"(the least: {weight[light].min():.2g} in all), so that the penalty decides them there, and neither R2 nor standard "
+                'errors show it; raise kernel_width= or budget=, or draw where the weight is with neighborhood="glime"'
             )
             warnings.warn(text, LowFidelityWarning, stacklevel=3)
         score = found.score.reshape(len(found.score), -1).min(axis=1)

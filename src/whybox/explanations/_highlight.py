@@ -58,7 +58,7 @@ def html(e: Attribution, row: int, largest: float | None = None) -> str:
             continue
         error = "" if e.std_error is None else f" \u00b1 {_Z * float(e.std_error[row][position]):.{digits}f}"
         colour, line = (_POSITIVE, "solid") if value > 0 else (_NEGATIVE, "dashed")
-        style = f"background:rgba({colour},{share:.2f});border-bottom:2px {line} rgb({colour})"
+        style = f"background:rgba({colour},{share:.2f});border-bottom:2px {line} rgba({colour},{min(2 * share, 1.0):.2f})"
         pieces.append(f'<mark style="{style}" title="{escape(signed(value, digits) + error)}">{escape(piece)}</mark>')
     return f'<div class="text" dir="auto">{"".join(pieces)}</div>'
 

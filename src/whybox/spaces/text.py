@@ -181,6 +181,8 @@ def as_texts(x: Any, model: Model | None) -> list[str]:
     if not (is_numpy(x) or is_series(x) or isinstance(x, Sequence) or hasattr(type(x), "__array__")):
         raise InputError(f"x: expected a list, array or Series of texts, got {type(x).__name__}; pass [text, ...]")
     texts = list(x)
+    if not texts:
+        raise InputError("x: expected at least one text, got none")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"x: expected texts, got {type(text).__name__} ({text!r:.40}) in row {i}; drop the row or fill it")

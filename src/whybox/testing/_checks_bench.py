@@ -6,25 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import factorial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from whybox._arrays import namespace, to_numpy
 from whybox._random import generator
 from whybox.engine import Engine
+from whybox.spaces import Words
+from whybox.testing._texts import OnTexts, reading
 from whybox.testing.models import Predict
 from whybox.typing import Array, Bools, Floats, Rows
 
 D = 8  # features of most games: all 2**8 coalitions are cheap, and a small budget covers only a part of them
-ARRAYS = ("values", "base_values", "predictions", "std_error", "score", "intercept", "local_pred", "target_index")
+ARRAYS = ("values", "base_values", "predictions", "std_error", "score", "intercept", "local_pred", "target_index", "precision", "coverage")
 
 
 class Factory(Protocol):
     """Makes the explainer under test."""
 
     def __call__(self, model: Any, background: Any, engine: Engine, /) -> Any:
-        """An explainer of this model over this background, which calls the model through this engine."""
+        """An explainer of this model over this background (of texts: over this space), which calls the model through this engine."""
 
 
 class Reference(Protocol):
@@ -119,6 +121,8 @@ class Traits:
         wide: features of the linear model that has to be explained exactly at the default budget.
         reference: what the explainer estimates, by definition; Shapley values of the marginal game by default.
         tolerance: how far exact answers may be from the reference, as a share of the largest value.
+        rows: what is explained: a "table" (default), or "texts" of one word a feature. The factory's second argument is then
+            ``whybox.spaces.Words()`` instead of a background, and one row of reference values stands in for words that are gone.
     """
 
     few: int | None = 64
@@ -126,6 +130,7 @@ class Traits:
     wide: int = 20
     reference: Reference = shapley_values
     tolerance: float = 1e-9
+    rows: Literal["table", "texts"] = "table"
 
 
 @dataclass(frozen=True)
@@ -145,12 +150,30 @@ class Bench:
         return generator(0, "contract", "x", d).normal(size=(64, d))[:n].copy()
 
     def background(self, b: int = 5, d: int = D) -> Floats:
-        """(b, d) reference rows; six or fewer, so that a check of silent subsampling has to ask for more."""
-        return generator(0, "contract", "background", d).normal(size=(64, d))[:b].copy()
+        """(b, d) reference rows, one where texts are explained; six or fewer, so that a check of silent subsampling has to ask for more."""
+        return generator(0, "contract", "background", d).normal(size=(64, d))[: 1 if self.texts else b].copy()
+
+    @property
+    def texts(self) -> bool:
+        """Whether texts are explained."""
+        return self.traits.rows == "texts"
+
+    def only_tables(self, why: str) -> None:
+        """Skip a check that says nothing about texts.
+
+        Raises:
+            NotCheckedError: texts are explained.
+        """
+        if self.texts:
+            raise NotCheckedError(f"texts are explained: {why}")
 
     def make(self, model: Any, background: Any = None, **engine: Any) -> Any:
         """The explainer, with batches of a fixed size, so that a repeated call is the same call."""
-        return self.factory(model, self.background() if background is None else background, Engine(**{"batch_size": 512, **engine}))
+        reference = self.background() if background is None else background
+        options = Engine(**{"batch_size": 512, **engine})
+        if self.texts:
+            return OnTexts(self.factory(reading(model, reference[0]), Words(), options))
+        return self.factory(model, reference, options)
 
     def few(self) -> dict[str, Any]:
         """Options of ``explain`` for an estimate of every output."""
@@ -256,7 +279,7 @@ def difference(a: Any, b: Any, tolerance: float = 0.0, scale: float | None = Non
         if tolerance == 0.0:
             same: Bools = (mine == other) | ((mine != mine) & (other != other))
         else:
-            size = scale if scale is not None else float(np.abs(theirs["values"]).max(initial=0.0))
+            size = scale if scale is not None else float(np.abs(theirs.get("values", other)).max(initial=0.0))
             same = np.abs(mine - other) <= tolerance * max(size, 1e-300)
         if not same.all():
             at = tuple(int(i) for i in np.argwhere(~same)[0])

@@ -52,6 +52,7 @@ def inputs_untouched(bench: Bench) -> None:
 
 def layout_changes_nothing(bench: Bench) -> None:
     """3. Read-only, memory-mapped, Fortran-ordered and strided arrays are explained like any other."""
+    bench.only_tables("they lie in no array")
     x, background = bench.x(3), bench.background()
     plain = bench.make(game).explain(bench.x(3), **bench.few())
     with tempfile.TemporaryDirectory() as folder:
@@ -108,6 +109,7 @@ def cuda_equals_cpu(bench: Bench) -> None:
 
 def _library_is_kept(bench: Bench, convert: Callable[[Floats, str], Array], dtypes: tuple[str, ...]) -> None:
     """The model gets what x is, and the values agree with NumPy's on the same numbers."""
+    bench.only_tables("they have no dtype")
     for dtype in dtypes:
         x, background = bench.x(3).astype(dtype), bench.background().astype(dtype)  # rounded first, so that only arithmetic differs
         known = bench.make(game, background.astype(np.float64)).explain(x.astype(np.float64), **bench.few())
@@ -129,6 +131,8 @@ def _library_is_kept(bench: Bench, convert: Callable[[Floats, str], Array], dtyp
 def frames_reach_the_model_unchanged(bench: Bench) -> None:
     """8. A DataFrame's columns, dtypes, categories and missing values reach the model, and columns are matched by name."""
     import pandas as pd
+
+    bench.only_tables("they have no columns")
 
     def frame(rows: Floats) -> Any:
         return pd.DataFrame(
@@ -176,7 +180,10 @@ def frames_reach_the_model_unchanged(bench: Bench) -> None:
 
 def bad_input_is_a_named_error(bench: Bench) -> None:
     """9. What cannot be explained is refused by name, before the model is asked."""
-    x = bench.x(3)
+    x: Any = bench.x(3)
+    seeds: dict[str, tuple[Any, dict[str, Any], type[Exception]]] = {
+        f"seed={seed}": (x, {"seed": seed}, OptionError) for seed in (None, -1, 0.5)
+    }
     cases: dict[str, tuple[Any, dict[str, Any], type[Exception]]] = {
         "no rows": (x[:0], {}, InputError),
         "no columns": (x[:, :0], {}, InputError),
@@ -187,10 +194,11 @@ def bad_input_is_a_named_error(bench: Bench) -> None:
         "None": (None, {}, InputError),
         "a number": (3.0, {}, InputError),
         "rows of unequal length": ([[1.0] * D, [1.0]], {}, InputError),
-        "seed=None": (x, {"seed": None}, OptionError),
-        "seed=-1": (x, {"seed": -1}, OptionError),
-        "seed=0.5": (x, {"seed": 0.5}, OptionError),
     }
+    if bench.texts:
+        wrong = {"no rows": [], "one text": "a text", "None": None, "a number": 3.0, "a missing text": ["a", None], "rows of numbers": [x]}
+        cases = {name: (rows, {}, InputError) for name, rows in wrong.items()}
+    cases |= seeds
     model = RecordingModel(game)
     explainer = bench.make(model)
     before = model.n_calls

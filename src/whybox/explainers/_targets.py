@@ -1,0 +1,49 @@
+"""Which outputs of the model are explained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from whybox.errors import OptionError, OutputShapeError
+from whybox.typing import Floats, Ints, Model, Target
+
+
+def check_names(model: Model, k: int) -> None:
+    """One name an output.
+
+    Raises:
+        OutputShapeError: the model has another number of outputs than names.
+    """
+    names = model.output_names
+    if names is not None and len(names) != k:
+        raise OutputShapeError(f"{model.name}: has {len(names)} output names {list(names)[:5]} and answers with {k} outputs a row")
+
+
+def resolve_target(target: Target, full: Floats, model: Model) -> tuple[Any, Ints | None]:
+    """Which output each distinct row explains: None for all, otherwise (u,) positions.
+
+    Raises:
+        OptionError: an unknown name, or a position that does not exist.
+    """
+    n, k = full.shape
+    if target is None:
+        return None, None
+    if isinstance(target, str) and target == "predicted":
+        return "predicted", np.argmax(full, axis=1).astype(np.int64)
+    if isinstance(target, str):
+        names = model.output_names or ()
+        if target not in names:
+            raise OptionError(f'target: {target!r} is no output; expected "predicted", a position below {k}, or one of {list(names)}')
+        return target, np.full(n, names.index(target), dtype=np.int64)
+    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
+        if not -k <= target < k:
+            raise OptionError(f"target: the model has {k} outputs, got position {target}")
+        found, named = (model.output_names or ("",) * k)[target], str(int(target))
+        if named in (model.output_names or ()) and found != named:  # classes 1, 2, 3, or -1 and 1
+            raise OptionError(
+                f"target: position {target} is output {found!r}, and another output is named {named!r}; pass the name you mean"
+            )
+        return int(target), np.full(n, int(target) % k, dtype=np.int64)
+    raise OptionError(f'target: expected None, "predicted", an output\'s name or position, got {target!r}')
