@@ -14,7 +14,21 @@ import pytest
 import whybox
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"captum", "httpx2", "lightgbm", "lime", "matplotlib", "networkx", "numba", "pandas", "pyspark", "ray", "shap", "shapiq", "skimage"}
+HEAVY = {
+    "aiohttp",
+    "captum",
+    "lightgbm",
+    "lime",
+    "matplotlib",
+    "networkx",
+    "numba",
+    "pandas",
+    "pyspark",
+    "ray",
+    "shap",
+    "shapiq",
+    "skimage",
+}
 HEAVY |= {"sklearn", "torch", "transformers", "xgboost"}
 MOST_SECONDS = 0.3  # beyond numpy, of this process alone
 

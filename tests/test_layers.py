@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("samplers", "solvers"),
     ("explainers", "concepts"),
     ("datasets",),
-    ("evaluation", "distributed", "plots", "testing"),
+    ("callbacks", "evaluation", "distributed", "plots", "testing"),
     ("__init__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -199,5 +199,5 @@ def test_cuda_answers_as_cpu(lm):
 def test_transformers_is_not_imported_before_it_is_needed():
     import subprocess
 
-    code = "import sys, whybox.llms; print([m for m in ('torch', 'transformers', 'httpx2') if m in sys.modules])"
+    code = "import sys, whybox.llms; print([m for m in ('torch', 'transformers', 'aiohttp') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -13,10 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whybox import callbacks as callbacks
     from whybox import concepts as concepts
     from whybox import datasets as datasets
     from whybox import errors as errors
     from whybox import llms as llms
+    from whybox import models as models
     from whybox import spaces as spaces
     from whybox.concepts import ConceptEffect as ConceptEffect
     from whybox.concepts import LLMCounterfactuals as LLMCounterfactuals
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from whybox.explainers import LowFidelityWarning as LowFidelityWarning
     from whybox.explainers import Occlusion as Occlusion
     from whybox.explainers import PermutationSHAP as PermutationSHAP
+    from whybox.explainers import QueryPlan as QueryPlan
     from whybox.explainers import ToleranceWarning as ToleranceWarning
     from whybox.explanations import Attribution as Attribution
     from whybox.explanations import ConceptEffects as ConceptEffects
@@ -52,12 +55,15 @@ __all__ = [
     "NoisyModelWarning",
     "Occlusion",
     "PermutationSHAP",
+    "QueryPlan",
     "ToleranceWarning",
     "as_model",
+    "callbacks",
     "concepts",
     "datasets",
     "errors",
     "llms",
+    "models",
     "spaces",
 ]
 
@@ -77,7 +83,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("concepts", "datasets", "errors", "llms", "spaces"):
+    if name in ("callbacks", "concepts", "datasets", "errors", "llms", "models", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox._cells import cell_texts
-from whybox.errors import InputError
+from whybox.errors import InputError, RemoteError
 from whybox.typing import Array, Rows
 
 __all__ = [
@@ -255,6 +255,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         (True, False)
     """
     torch_error = getattr(sys.modules.get("torch"), "OutOfMemoryError", None)  # torch cannot have raised it without being loaded
+    if isinstance(error, RemoteError):  # another machine's memory: the size of a request decides, not that of the batch
+        return False
     seen: set[int] = set()
     link: BaseException | None = error
     while isinstance(link, Exception) and id(link) not in seen:

@@ -19,6 +19,27 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 BatchSize = int | Literal["auto"]
 Target = int | str | Sequence[int] | None
+OnAnswer = Callable[[Ints, Floats, bool], None]  # positions in the batch (r,), outputs (r, k), whether the answer had one axis
+
+
+@dataclass(frozen=True)
+class Remote:
+    """How an endpoint is asked.
+
+    Args:
+        rows_per_request: rows that are sent at once.
+        concurrency: requests in flight.
+        requests_per_minute: the most that begin in any 60 s, or None.
+    """
+
+    rows_per_request: int
+    concurrency: int
+    requests_per_minute: int | None = None
+
+    @property
+    def busy_batch(self) -> int:
+        """Rows of one call that keep the requests in flight for long: what the last, unfilled round loses is then little."""
+        return 256 * self.rows_per_request * self.concurrency
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,9 @@ class Model:
         max_batch: the most rows the model takes in one call, or None.
         fingerprint: identifies the model's version for checkpoints and caches, or None.
         identify: computes the fingerprint from the model's present content, which may take a while; None if it cannot be told.
+        stream: as predict, and calls its second argument with the outputs of parts of the rows as soon as they are there, from one other
+            thread at most; None if outputs come all at once.
+        remote: how a model behind an endpoint is asked; None for any other.
     """
 
     predict: Callable[[Rows], Any]
@@ -48,6 +72,8 @@ class Model:
     max_batch: int | None = None
     fingerprint: str | None = None
     identify: Callable[[], str | None] | None = None
+    stream: Callable[[Rows, OnAnswer], Any] | None = None
+    remote: Remote | None = None
 
     def identity(self) -> str | None:
         """The fingerprint: the given one, else computed now; None if nothing identifies the model."""

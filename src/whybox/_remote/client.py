@@ -6,23 +6,21 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from whybox._random import generator
 from whybox._remote.budget import Budget, Ledger, Tokens
+from whybox._remote.connections import Posts, TransportError, connect
 from whybox._remote.limits import Limits, RateLimiter
 from whybox._remote.loop import run_blocking
 from whybox._remote.retry import FATAL, TRANSIENT, Retry, parse_retry_after
 from whybox._remote.secret import Secret
-from whybox.errors import MissingDependencyError, OptionError, RemoteError
-
-if TYPE_CHECKING:
-    import httpx2
-    import numpy as np
+from whybox.errors import InputError, OptionError, RemoteError, WhyboxError
 
 T = TypeVar("T")
 _EXCERPT = 300
@@ -39,10 +37,15 @@ class Call:
     Args:
         body: what is posted, as JSON.
         bound: the most tokens that it can cost; zeros where tokens mean nothing.
+        about: whatever the decoder needs to judge the answer.
     """
 
     body: Any
     bound: Tokens = field(default=Tokens())
+    about: Any = None
+
+
+Decode = Callable[[Any, Call], tuple[T, Tokens | None]]
 
 
 @dataclass(frozen=True)
@@ -101,22 +104,24 @@ class RemoteClient:
     def run(
         self,
         calls: Iterable[Call],
-        decode: Callable[[Any], tuple[T, Tokens | None]],
+        decode: Decode[T],
         on_outcome: Callable[[int, Outcome[T]], None],
     ) -> None:
         """Send all calls and hand over each outcome as it arrives.
 
-        Memory holds the requests in flight only: calls may be a generator. It works inside a running event loop.
+        Memory holds the requests in flight and as many written ahead: calls may be a generator. It works inside a running event loop.
 
         Args:
             calls: the requests.
-            decode: JSON answer to (value, tokens used or None if the answer does not say); raises BadReply for another try.
-            on_outcome: called with the position of the call and its outcome, in order of arrival, from one other thread.
+            decode: JSON answer and its call to (value, tokens used or None if the answer does not say); raises BadReply for another try.
+            on_outcome: called with the position of the call and its outcome, in order of arrival, from one other thread. What it raises
+                ends the run: nothing more is sent.
 
         Raises:
             RemoteError: the endpoint refused the client (401, 403, 404, redirect), or nothing succeeds any more.
-            BudgetError: the budget does not allow the next request. In both cases requests in flight are awaited and handed over first.
-            MissingDependencyError: httpx2 is not installed.
+            BudgetError: the budget does not allow the next request. In both cases, and where making a call, decode or on_outcome raises,
+                requests in flight are awaited and handed over first.
+            MissingDependencyError: aiohttp is not installed.
         """
         run_blocking(lambda: _Session(self, decode, on_outcome).run(iter(calls)))
 
@@ -124,54 +129,51 @@ class RemoteClient:
 class _Session(Generic[T]):
     """One run of a client, inside its event loop."""
 
-    def __init__(
-        self, client: RemoteClient, decode: Callable[[Any], tuple[T, Tokens | None]], on_outcome: Callable[[int, Outcome[T]], None]
-    ) -> None:
+    def __init__(self, client: RemoteClient, decode: Decode[T], on_outcome: Callable[[int, Outcome[T]], None]) -> None:
         self._client, self._decode, self._on_outcome = client, decode, on_outcome
         self._limiter = RateLimiter(client.limits)
         self._rng: np.random.Generator = generator(time.time_ns(), "backoff", os.getpid())
         self._stop: BaseException | None = None
         self._failed_in_a_row = 0
-        self._secret_headers: dict[str, str] = {}
 
     async def run(self, calls: Iterator[Call]) -> None:
-        async with self._connection() as http:
-            numbered = enumerate(calls)
-            workers = [asyncio.create_task(self._work(http, numbered)) for _ in range(self._client.limits.concurrency)]
+        async with connect(self._client.url, self._client.headers, self._client.limits.concurrency) as http:
+            n = self._client.limits.concurrency
+            written: asyncio.Queue[_Written | None] = asyncio.Queue(n)
+            writer = asyncio.create_task(self._write(calls, written, n))
+            workers = [asyncio.create_task(self._work(http, written)) for _ in range(n)]
             try:
                 await asyncio.gather(*workers)
             finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
+                for task in (writer, *workers):
+                    task.cancel()
+                await asyncio.gather(writer, *workers, return_exceptions=True)
         if self._stop is not None:
             raise self._stop
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[httpx2.AsyncClient]:
+    async def _write(self, calls: Iterator[Call], written: asyncio.Queue[_Written | None], workers: int) -> None:
+        """Write bodies a little ahead, while answers are awaited: whoever has got one can send the next at once."""
         try:
-            import httpx2
-        except ImportError as error:
-            raise MissingDependencyError("httpx2", "llm", "an HTTP endpoint") from error
-        limits = self._client.limits
-        async with httpx2.AsyncClient(
-            headers=dict(self._client.headers),
-            timeout=httpx2.Timeout(limits.timeout),
-            limits=httpx2.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency),
-            verify=self._client.url.startswith("https"),  # plain http needs no certificates, and loading them takes 0.1 s
-            follow_redirects=False,  # a redirect must not carry the key to another host
-        ) as http:
-            yield http
+            for position, call in enumerate(calls):
+                await written.put(_Written(position, call, _json(call.body)))
+                await asyncio.sleep(0)
+                if self._stop is not None:
+                    break
+        except Exception as error:  # noqa: BLE001  # such as a caller's encoder; the run ends with it once the others have arrived
+            self._stop = self._stop or error
+        for _ in range(workers):
+            await written.put(None)
 
-    async def _work(self, http: httpx2.AsyncClient, numbered: Iterator[tuple[int, Call]]) -> None:
-        while self._stop is None:
-            item = next(numbered, None)
-            if item is None:
-                return
-            outcome = await self._one(http, item[1])
+    async def _work(self, http: Posts, written: asyncio.Queue[_Written | None]) -> None:
+        while (item := await written.get()) is not None and self._stop is None:
+            outcome = await self._one(http, item)
             if outcome is None:
                 return
-            self._on_outcome(item[0], outcome)
+            try:
+                self._on_outcome(item.position, outcome)
+            except Exception as error:  # noqa: BLE001  # likewise
+                self._stop = self._stop or error
+                return
             self._failed_in_a_row = self._failed_in_a_row + 1 if outcome.error is not None else 0
             if self._failed_in_a_row >= max(5, self._client.limits.concurrency) and self._stop is None:
                 self._stop = RemoteError(
@@ -179,9 +181,9 @@ class _Session(Generic[T]):
                     "not sent; check the endpoint and call again (answers that arrived are kept in the cache, if there is one)"
                 )
 
-    async def _one(self, http: httpx2.AsyncClient, call: Call) -> Outcome[T] | None:
+    async def _one(self, http: Posts, item: _Written) -> Outcome[T] | None:
         """The outcome of one call, or None if the run was stopped before it had one."""
-        began = time.perf_counter()
+        call, began = item.call, time.perf_counter()
         used, attempts, why = Tokens(), 0, ""
         for attempt in range(1, self._client.retry.attempts + 1):
             try:
@@ -193,7 +195,7 @@ class _Session(Generic[T]):
             if ticket is None:
                 return None
             attempts += 1
-            verdict = await self._send(http, call)
+            verdict = await self._send(http, item)
             booked = verdict.tokens if verdict.tokens is not None else call.bound
             self._client.ledger.settle(call.bound, booked)
             ticket.tokens = booked.total
@@ -227,27 +229,19 @@ class _Session(Generic[T]):
             return None
         return ticket
 
-    async def _send(self, http: httpx2.AsyncClient, call: Call) -> _Verdict[T]:
-        import httpx2
-
+    async def _send(self, http: Posts, item: _Written) -> _Verdict[T]:
         client = self._client
         key = client.secret.reveal()
-        headers = {"content-type": "application/json"} | ({} if key is None else {client.key_header: client.key_prefix + key})
         try:
             async with asyncio.timeout(client.limits.timeout):
-                # ASCII JSON: a text may hold lone surrogates, which cannot be encoded otherwise
-                response = await http.post(client.url, content=json.dumps(call.body).encode("ascii"), headers=headers)
+                response = await http.post(item.body, {} if key is None else {client.key_header: client.key_prefix + key})
         except TimeoutError:
             return _Verdict(error=f"no answer within {client.limits.timeout:g} s")
-        except httpx2.TimeoutException:
-            return _Verdict(error=f"no answer within {client.limits.timeout:g} s")
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
+        except TransportError as error:
             # A request that never left cost nothing; one that broke half-way may have been charged: it keeps its bound.
-            never_left = isinstance(error, httpx2.ConnectError)
-            why = client.secret.scrub(f"{type(error).__name__}: {error}".rstrip(": "))
-            return _Verdict(error=why, tokens=Tokens() if never_left else None)
-        body = client.secret.scrub(response.text)
-        status = response.status_code
+            return _Verdict(error=client.secret.scrub(str(error)), tokens=None if error.sent else Tokens())
+        body = client.secret.scrub(response.content.decode("utf-8", "replace"))
+        status = response.status
         if status != 200:
             return _Verdict(
                 error=f"HTTP {status}: {_excerpt(body)}",
@@ -257,10 +251,26 @@ class _Session(Generic[T]):
                 retry_after=parse_retry_after(response.headers) if status in TRANSIENT else None,
             )
         try:
-            value, tokens = self._decode(json.loads(body))
+            value, tokens = self._decode(json.loads(body), item.call)
+        except WhyboxError as error:  # no other answer would be read either
+            self._stop = self._stop or error
+            return _Verdict(error=str(error), fatal=True)
         except (ValueError, BadReply) as error:
             return _Verdict(error=f"an answer that cannot be read ({error}): {_excerpt(body)}")
+        except Exception as error:  # noqa: BLE001  # a caller's decoder; the run ends with it
+            error.add_note(f"whybox: raised while reading an answer of {client.url}")
+            self._stop = self._stop or error
+            return _Verdict(error=str(error), fatal=True)
         return _Verdict(value=value, tokens=tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A request that is ready to be sent."""
+
+    position: int
+    call: Call
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -273,6 +283,24 @@ class _Verdict(Generic[T]):
     again: bool = True
     fatal: bool = False
     retry_after: float | None = None
+
+
+def _json(body: Any) -> bytes:
+    """ASCII JSON: a text may hold lone surrogates, which cannot be encoded otherwise."""
+    try:
+        return json.dumps(body, allow_nan=False, default=_plain, separators=(",", ":")).encode("ascii")
+    except ValueError as error:
+        raise InputError(
+            f"a request holds a number that JSON does not have, NaN or infinite ({error}); encode it, for example as null"
+        ) from error
+    except TypeError as error:
+        raise InputError(f"a request cannot be written as JSON ({error}); encode rows as lists, numbers, texts and dicts") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"objects of type {type(value).__name__}")
 
 
 def _excerpt(body: str) -> str:

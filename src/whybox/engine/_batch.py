@@ -10,6 +10,7 @@ from whybox.typing import BatchSize
 _START = 64
 _MOST_ROWS = 1 << 17
 _MOST_BYTES = 12 << 20
+_BUSY_BYTES = 96 << 20  # a remote model: many requests, and so many rows, have to be at hand for few to be in flight
 _DEVICE_ROWS, _DEVICE_BYTES = 1 << 21, 1 << 30  # of an accelerator, which is fast only when it has much to do
 _LEAST_TRIES, _MOST_TRIES, _LEAST_SECONDS = 2, 6, 2e-3  # a size is judged by its fastest batch of several: timings are noisy
 _BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
@@ -27,18 +28,21 @@ class BatchSizer:
     Args:
         batch_size: a number of rows, or "auto".
         max_batch: the most rows that the model takes, or None.
+        busy: rows that keep a remote model busy: an automatic size starts and stays there; None: the size is found out.
     """
 
-    def __init__(self, batch_size: BatchSize, max_batch: int | None = None) -> None:
+    def __init__(self, batch_size: BatchSize, max_batch: int | None = None, busy: int | None = None) -> None:
         if batch_size != "auto" and (not is_count(batch_size)):
             raise OptionError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
         self._max_batch = max_batch
         self.limit = min(_MOST_ROWS, max_batch or _MOST_ROWS)
         self.auto = batch_size == "auto"
-        self.size = min(_START if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
+        start = _START if busy is None else busy
+        self.size = min(start if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
         self._speed: dict[int, float] = {}
         self._tries, self._spent, self._warm = 0, 0.0, False
-        self._settled = not self.auto
+        self._most_bytes = _MOST_BYTES if busy is None else _BUSY_BYTES
+        self._settled = not self.auto or busy is not None
         self._misses = 0
         self._from = _START
         self._memory = False  # whether it once ran out
@@ -54,7 +58,7 @@ class BatchSizer:
         if self.auto:
             if accelerator:
                 self.limit = min(_DEVICE_ROWS, self._max_batch or _DEVICE_ROWS)
-            self.limit = max(1, min(self.limit, (_DEVICE_BYTES if accelerator else _MOST_BYTES) // row_nbytes))
+            self.limit = max(1, min(self.limit, (_DEVICE_BYTES if accelerator else self._most_bytes) // row_nbytes))
             self.size = min(self.size, self.limit)
 
     def ran_out_of_memory(self, rows: int) -> bool:

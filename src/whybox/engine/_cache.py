@@ -9,8 +9,8 @@ import sqlite3
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox.errors import CheckpointError
-from whybox.typing import Bools, Floats
+from whybox.errors import CheckpointError, OptionError
+from whybox.typing import Bools, Floats, Model
 
 _AT_ONCE = 500
 _FORMAT = "1"
@@ -29,7 +29,7 @@ class Cache:
 
     def __init__(self, path: str | os.PathLike[str], version: str) -> None:
         self._model = hashlib.sha256(version.encode()).digest()[:16]
-        self._db = sqlite3.connect(os.fspath(path), timeout=60.0, isolation_level=None)
+        self._db = sqlite3.connect(os.fspath(path), timeout=60.0, isolation_level=None, check_same_thread=False)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -80,3 +80,17 @@ class Cache:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def version_of(model: Model) -> str:
+    """What tells this model's answers from another's in a cache that outlives the job.
+
+    Raises:
+        OptionError: the model has no version.
+    """
+    version = model.identity()
+    if version is None:
+        raise OptionError(
+            f"cache: {model.name} has no version; pass whybox.as_model(f, version=...), and another version when the model changes"
+        )
+    return f"{model.name} {model.kind} {version}"

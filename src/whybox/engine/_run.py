@@ -25,14 +25,15 @@ from whybox._arrays import (
     to_numpy,
 )
 from whybox.engine._batch import BatchSizer
-from whybox.engine._cache import Cache
+from whybox.engine._cache import Cache, version_of
 from whybox.engine._checkpoint import Checkpoint
 from whybox.engine._controls import Controls
 from whybox.engine._dedupe import Deduplicator
+from whybox.engine._keep import Kept, keep_first, keep_in_cache
 from whybox.engine._outputs import as_device_outputs, as_outputs, check_finite
 from whybox.engine._rows import Described, Piece, PlainRows, UnitRows
-from whybox.errors import BudgetError, OptionError, OutputShapeError
-from whybox.typing import Array, Ask, Bound, Floats, Ints, Model, Rows, RunStats
+from whybox.errors import BudgetError, OutputShapeError
+from whybox.typing import Array, Ask, Bound, Floats, Ints, Model, OnAnswer, Rows, RunStats
 
 if TYPE_CHECKING:
     from whybox.engine import Engine
@@ -55,8 +56,9 @@ class Run:
 
     def __init__(self, engine: Engine, model: Model, checkpoint: Checkpoint | None, progress: Any) -> None:
         self._engine, self._model, self._log, self._bar = engine, model, checkpoint, progress
-        self._sizer = BatchSizer(engine.batch_size, model.max_batch if engine.max_batch is None else engine.max_batch)
-        self._cache = None if engine.cache is None else Cache(engine.cache, _version(model))
+        busy = None if model.remote is None else model.remote.busy_batch
+        self._sizer = BatchSizer(engine.batch_size, model.max_batch if engine.max_batch is None else engine.max_batch, busy)
+        self._cache = None if engine.cache is None else Cache(engine.cache, version_of(model))
         self._controls = Controls(model.name) if engine.controls else None
         self._dedupe = Deduplicator()
         self._deduping: bool | None = {"auto": None, True: True, False: False}[engine.dedupe]
@@ -202,6 +204,7 @@ class Run:
                 position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0
             )
             here = slice(position, position + size)
+            kept = None if self._log is None or self._model.stream is None else Kept(self._log, self._unit, position, size)
             began = time.perf_counter()
             try:
                 rows = self._composed(unit, position, size, None if contiguous else index[here])
@@ -209,7 +212,7 @@ class Run:
                     self._sizer.cap_bytes(row_nbytes(rows), on_accelerator(rows))
                     if self._sizer.size < size:
                         continue
-                values = self._batch(rows, size, position)
+                values = self._batch(rows, size, position, kept)
             except Exception as error:
                 if is_out_of_memory(error) and self._sizer.ran_out_of_memory(size):
                     continue
@@ -223,7 +226,8 @@ class Run:
             else:
                 parts.append(values)
             if self._log is not None:
-                self._log.record(self._unit, np.arange(position, position + size, dtype=np.int64), values, self.one_axis)
+                fresh = np.arange(size, dtype=np.int64) if kept is None else np.flatnonzero(~kept.done)
+                self._log.record(self._unit, position + fresh, values[fresh], self.one_axis)
             position += size
         self._unit += 1
         if parts:
@@ -252,10 +256,10 @@ class Run:
         self._seconds += time.perf_counter() - began
         return whole
 
-    def _batch(self, rows: Rows, n: int, first: int) -> Array:
-        """Outputs of a batch; only rows that the cache does not hold are sent."""
+    def _batch(self, rows: Rows, n: int, first: int, keep: OnAnswer | None = None) -> Array:
+        """Outputs of a batch; only rows that the cache does not hold are sent. ``keep`` takes answers as they arrive."""
         if self._cache is None:
-            return self._checked(rows, n, first)
+            return self._checked(rows, n, first, keep)
         keys = row_digests(rows)
         hit, known, one_axis = self._cache.get(keys)
         if known is not None:
@@ -264,7 +268,7 @@ class Run:
             if hit.all():
                 return known
         rest = np.flatnonzero(~hit)
-        fresh = self._checked(take_rows(rows, rest), len(rest), first)
+        fresh = self._checked(take_rows(rows, rest), len(rest), first, keep_in_cache(self._cache, keys, rest, keep))
         self._cache.put(keys[rest], fresh, self.one_axis)
         values = np.empty((n, fresh.shape[1]))
         values[rest] = fresh
@@ -272,19 +276,19 @@ class Run:
             values[hit] = known
         return values
 
-    def _checked(self, rows: Rows, n: int, first: int) -> Array:
+    def _checked(self, rows: Rows, n: int, first: int, keep: OnAnswer | None) -> Array:
         twice = self._controls.choose(n) if self._controls is not None else np.empty(0, dtype=np.int64)
         if self._controls is None or not len(twice):
-            return self._call(rows, n, first)
+            return self._call(rows, n, first, keep)
         again = take_rows(rows, twice)
-        values = self._call(concat_rows([rows, again]), n + len(twice), first)
+        values = self._call(concat_rows([rows, again]), n + len(twice), first, keep_first(n, keep))
         host = to_numpy(values)
         self._controls.judge(
             host[:n][twice], host[n:], host[:n], lambda: to_numpy(self._call(take_rows(again, np.arange(len(twice))), len(twice), first))
         )
         return values[:n].copy() if is_numpy(values) else values[:n, :]
 
-    def _call(self, rows: Rows, n: int, first: int) -> Array:
+    def _call(self, rows: Rows, n: int, first: int, keep: OnAnswer | None = None) -> Array:
         engine = self._engine
         if engine.max_queries is not None and self._counts["n_queries"] + n > engine.max_queries:
             raise BudgetError(
@@ -298,7 +302,8 @@ class Run:
             self._counts["n_calls"] += 1
             self._counts["batch_size"] = max(self._counts["batch_size"], n)
             try:
-                answer = self._model.predict(rows)
+                stream = self._model.stream
+                answer = self._model.predict(rows) if stream is None or keep is None else stream(rows, keep)
                 values, one_axis = self._outputs(answer, n)
                 break
             except engine.retry_on as error:
@@ -335,13 +340,3 @@ class Run:
             raise OutputShapeError(
                 f"{self._model.name}: returned {self.n_outputs} outputs a row before and {width} now; keep the width fixed"
             )
-
-
-def _version(model: Model) -> str:
-    """What tells this model's answers from another's in a cache that outlives the job."""
-    version = model.identity()
-    if version is None:
-        raise OptionError(
-            f"cache: {model.name} has no version; pass whybox.as_model(f, version=...), and another version when the model changes"
-        )
-    return f"{model.name} {model.kind} {version}"

@@ -1,5 +1,6 @@
 """Explainers: one composition of space, sampler, engine and solver a file."""
 
+from whybox.explainers._plan import QueryPlan
 from whybox.explainers._shapley import ToleranceWarning
 from whybox.explainers.budget import Budget
 from whybox.explainers.exact_shap import ExactSHAP
@@ -8,4 +9,14 @@ from whybox.explainers.lime import LIME, LowFidelityWarning
 from whybox.explainers.occlusion import Occlusion
 from whybox.explainers.permutation_shap import PermutationSHAP
 
-__all__ = ["LIME", "Budget", "ExactSHAP", "KernelSHAP", "LowFidelityWarning", "Occlusion", "PermutationSHAP", "ToleranceWarning"]
+__all__ = [
+    "LIME",
+    "Budget",
+    "ExactSHAP",
+    "KernelSHAP",
+    "LowFidelityWarning",
+    "Occlusion",
+    "PermutationSHAP",
+    "QueryPlan",
+    "ToleranceWarning",
+]

@@ -94,7 +94,7 @@ class Job:
         self.request = request
         self.model: Model = as_model(who.model, output=who.output)  # type: ignore[arg-type]  # as_model checks the name
         self.bound: Bound = resolve_space(who.space, who.background).bind(request.x, self.model)
-        self.rows, self._inverse = _distinct(self.bound)
+        self.rows, self._inverse = distinct_rows(self.bound)
         about = {"method": request.method, "seed": int(request.seed), **request.settings}
         self.run: Run = who.engine.start(
             self.model,
@@ -246,7 +246,7 @@ def resolve_space(space: Space | None, background: Any) -> Space:
     return background if isinstance(background, Space) else Marginal(background)
 
 
-def _distinct(bound: Bound) -> tuple[Ints, Ints]:
+def distinct_rows(bound: Bound) -> tuple[Ints, Ints]:
     """Positions of the first of each distinct row, in order, and each row's place among them."""
     everything = np.arange(bound.n, dtype=np.int64)
     keys = bound.row_keys()

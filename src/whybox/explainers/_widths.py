@@ -10,7 +10,7 @@ import numpy as np
 from whybox.errors import InputError, OptionError
 from whybox.explainers._job import Job, PerRow
 from whybox.spaces.neighborhood import NeighborhoodBound
-from whybox.typing import Ask, Floats, Ints, OwnFeatures
+from whybox.typing import Ask, Bound, Floats, Ints, OwnFeatures
 
 _MOST_CELLS = 1 << 25  # codes of one width where rows have features of their own: a text by words may have 20,000
 
@@ -29,18 +29,27 @@ class Width:
 
 
 def by_width(job: Job) -> list[Width]:
-    """The job's distinct rows by their number of features; a single entry where all rows have the same features.
+    """The job's distinct rows by their number of features, see :func:`widths_of`."""
+    return widths_of(job.bound, job.rows, job.request.method)
+
+
+def widths_of(bound: Bound, rows: Ints, method: str) -> list[Width]:
+    """Distinct rows by their number of features; a single entry where all rows have the same features.
+
+    Args:
+        bound: the space, bound to the rows.
+        rows: (u,) the distinct ones.
+        method: for messages.
 
     Raises:
         OptionError: the space is no game: a neighbourhood has points, not coalitions.
         InputError: the space's rows differ in width although they have no features of their own.
     """
-    bound, method = job.bound, job.request.method
     if isinstance(bound, NeighborhoodBound):
         raise OptionError(f"{method}: needs a space whose features can be left out, such as Marginal(background); Neighborhood is LIME's")
     if bound.shared_empty:
-        return [Width(bound.n_features(0), np.arange(len(job.rows)))]
-    widths = np.array([bound.n_features(i) for i in job.rows.tolist()], dtype=np.int64)
+        return [Width(bound.n_features(0), np.arange(len(rows)))]
+    widths = np.array([bound.n_features(i) for i in rows.tolist()], dtype=np.int64)
     found = np.unique(widths)
     if len(found) > 1 and not isinstance(bound, OwnFeatures):
         raise InputError(f"{method}: the rows have between {found[0]} and {found[-1]} features; explain rows of one length at a time")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import BudgetError, OptionError
 from whybox.explainers._job import Request, positive, resolve_space
+from whybox.explainers._plan import QueryPlan, plan_shapley
 from whybox.explainers._shapley import Plan, explain_shapley
 from whybox.explanations import Attribution
 from whybox.samplers import coalitions
@@ -83,16 +85,6 @@ class ExactSHAP:
             InputError: x does not fit the background.
             BudgetError: more than 20 features, or a budget of fewer than ``2**d - 2`` coalitions.
         """
-
-        def all_of(d: int, draws: int) -> int:  # noqa: ARG001  # draws: an exact answer costs what it costs
-            if d > _MOST_FEATURES:
-                raise BudgetError(
-                    f"ExactSHAP needs 2**d coalitions and takes at most {_MOST_FEATURES} features, got {d}; use KernelSHAP or Groups"
-                )
-            if budget is not None and budget < 2**d - 2:
-                raise BudgetError(f"ExactSHAP needs all {2**d - 2} coalitions of {d} features, got budget={budget!r}; use KernelSHAP")
-            return int(max(2**d - 2, 0))
-
         if tol is not None:
             positive("tol", tol)
         request = Request(
@@ -106,11 +98,41 @@ class ExactSHAP:
         )
         return explain_shapley(
             request,
-            lambda d, m: Plan(coalitions(d, max(m, 2), generator(0)), solve_exact, complete=True),
-            budget=all_of,
+            _everything,
+            budget=partial(_all_of, budget),
             tol=None,  # whatever it is, the answer is exact
             link=self.link,
         )
+
+    def plan(self, x: Any, *, budget: int | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
+        """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
+
+        Args:
+            x: (n, d) rows.
+            budget: as in ``explain``.
+            tol: as in ``explain``; the plan then counts the most that may be asked.
+            probe: model rows to send for a measurement of time; True takes a number that fits the model. Default None: send none.
+
+        Raises:
+            InputError: x does not fit the background.
+            OptionError: an argument has a value that does not exist.
+            BudgetError: the budget does not suffice.
+        """
+        del tol  # the answer is exact
+        return plan_shapley(self, x, _everything, partial(_all_of, budget), None, probe)
+
+
+def _everything(d: int, m: int) -> Plan:
+    return Plan(coalitions(d, max(m, 2), generator(0)), solve_exact, complete=True)
+
+
+def _all_of(budget: int | None, d: int, draws: int) -> int:
+    del draws  # an exact answer costs what it costs
+    if d > _MOST_FEATURES:
+        raise BudgetError(f"ExactSHAP needs 2**d coalitions and takes at most {_MOST_FEATURES} features, got {d}; use KernelSHAP or Groups")
+    if budget is not None and budget < 2**d - 2:
+        raise BudgetError(f"ExactSHAP needs all {2**d - 2} coalitions of {d} features, got budget={budget!r}; use KernelSHAP")
+    return int(max(2**d - 2, 0))
 
 
 def check_link(link: str) -> None:

@@ -11,6 +11,7 @@ from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._job import Request, resolve_space
+from whybox.explainers._plan import QueryPlan, plan_shapley
 from whybox.explainers._shapley import Plan, explain_shapley
 from whybox.explainers.budget import Budget, resolve_budget
 from whybox.explainers.exact_shap import check_link
@@ -191,11 +192,30 @@ class KernelSHAP:
         return explain_shapley(
             request,
             lambda d, m: self._plan(d, m, seed),
-            budget=lambda d, draws: resolve_budget(budget, tol, d, draws, 2400 if d <= 256 else 16384),
+            budget=partial(self._bought, budget, tol),
             tol=tol,
             link=self.link,
             guided=None if fitted is None else fitted.solver,
         )
+
+    def plan(self, x: Any, *, budget: int | Budget | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
+        """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
+
+        Args:
+            x: (n, d) rows.
+            budget: as in ``explain``.
+            tol: as in ``explain``; the plan then counts the most that may be asked.
+            probe: model rows to send for a measurement of time; True takes a number that fits the model. Default None: send none.
+
+        Raises:
+            InputError: x does not fit the background.
+            OptionError: an argument has a value that does not exist.
+            BudgetError: the budget does not suffice.
+        """
+        return plan_shapley(self, x, lambda d, m: self._plan(d, m, 0), partial(self._bought, budget, tol), tol, probe)
+
+    def _bought(self, budget: int | Budget | None, tol: float | None, d: int, draws: int) -> int:
+        return resolve_budget(budget, tol, d, draws, 2400 if d <= 256 else 16384)
 
     def _plan(self, d: int, m: int, seed: int) -> Plan:
         rng = generator(seed, "coalitions", d)

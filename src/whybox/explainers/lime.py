@@ -8,20 +8,23 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
+from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._job import Job, Request, count, positive
 from whybox.explainers._local import LocalPlan, LocalRows, explain_local
+from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
 from whybox.explainers._shapley import ToleranceWarning
 from whybox.explainers._widths import Width, by_width, check_size
 from whybox.explanations import Attribution
-from whybox.samplers.neighborhood import Design
+from whybox.samplers.neighborhood import Design, unit_points
 from whybox.solvers.linear import Selection
 from whybox.spaces import Baseline, Groups, Marginal
 from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
 from whybox.spaces.neighborhood import Neighborhood, NeighborhoodBound
-from whybox.typing import Coalitions, Floats, LocalBound, Space, Target
+from whybox.typing import Bound, Coalitions, Floats, LocalBound, Space, Target
 
 NEIGHBORHOODS: dict[str, dict[str, Any]] = {
     "bins": {},
@@ -177,7 +180,7 @@ class LIME:
             LowFidelityWarning: R2 is below ``min_score`` for some rows, or hardly any sample has weight.
             ToleranceWarning: the budget did not suffice for ``tol``.
         """
-        samples = count("budget", budget if budget is not None else DEFAULT_SAMPLES if tol is None else MOST_SAMPLES, 2)
+        samples = _samples(budget, tol)
         tol = None if tol is None else positive("tol", tol)
         settings = {name: getattr(self, name) for name in SETTINGS} | {"budget": samples, "tol": tol}
         who = replace(self, space=self._space(), background=None)
@@ -199,6 +202,30 @@ class LIME:
             )
             self._warn(found, fit, tol, samples)
             return replace(found, conditions=local.conditions(), local_pred=_local_prediction(found, local))
+
+    def plan(self, x: Any, *, budget: int | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
+        """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
+
+        Args:
+            x: (n, d) rows.
+            budget: as in ``explain``.
+            tol: as in ``explain``; the plan then counts the most that may be asked.
+            probe: model rows to send for a measurement of time; True takes a number that fits the model. Default None: send none.
+
+        Raises:
+            InputError: x does not fit the background.
+            OptionError: an argument has a value that does not exist.
+        """
+        samples = _samples(budget, tol)
+
+        def wanted(bound: Bound, d: int) -> Wanted:
+            if isinstance(bound, NeighborhoodBound):
+                codes: NDArray[Any] = unit_points(samples, d, generator(0), "monte-carlo")
+                return Wanted(codes, certain=tol is None, shared=bound.shared, empty=False)
+            # coalitions: those that repeat, and the full one, are not asked
+            return Wanted(generator(0).random((samples, d)) < 0.5, certain=False, empty=False)
+
+        return plan_queries(replace(self, space=self._space(), background=None), "LIME", x, wanted, probe)
 
     def _warn(self, found: Attribution, fit: LocalRows, tol: float | None, samples: int) -> None:
         assert found.score is not None
@@ -232,3 +259,7 @@ def _local_prediction(found: Attribution, local: LocalBound) -> Floats:
         return np.asarray(found.intercept + sums.reshape(found.intercept.shape))
     rows = local.row_features(np.arange(len(found)), found.values.shape[1])
     return np.asarray(found.intercept + np.einsum("nd...,nd->n...", found.values, rows))
+
+
+def _samples(budget: int | None, tol: float | None) -> int:
+    return count("budget", budget if budget is not None else DEFAULT_SAMPLES if tol is None else MOST_SAMPLES, 2)

@@ -11,6 +11,7 @@ import numpy as np
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._job import Job, Request, resolve_space
+from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
 from whybox.explainers._widths import Table, blocks, by_width, empty_outputs
 from whybox.explanations import Attribution
 from whybox.typing import Ask, Space, Target
@@ -80,10 +81,7 @@ class Occlusion:
             InputError: x does not fit the background.
             OptionError: an argument has a value that does not exist, or a budget was given.
         """
-        if budget is not None:
-            raise OptionError(f"budget: Occlusion always asks one coalition a feature, got {budget!r}; leave budget out")
-        if tol is not None and not tol > 0:
-            raise OptionError(f"tol: expected a positive number, got {tol!r}")
+        _check(budget, tol)
         request = Request(self, x, seed, target, progress, checkpoint, {})
         with Job(request) as job:
             widths = by_width(job)
@@ -98,3 +96,26 @@ class Occlusion:
             base[:] = job.select(np.broadcast_to(empty_outputs(job, widths), (u, k)), np.arange(u))
             exact = Table(job, widths, q)  # zeros
             return job.result(values=values.rows(), base_values=base, std_error=exact.rows(), estimator="exact")
+
+    def plan(self, x: Any, *, budget: int | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
+        """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
+
+        Args:
+            x: (n, d) rows.
+            budget: as in ``explain``.
+            tol: as in ``explain``; the plan then counts the most that may be asked.
+            probe: model rows to send for a measurement of time; True takes a number that fits the model. Default None: send none.
+
+        Raises:
+            InputError: x does not fit the background.
+            OptionError: an argument has a value that does not exist.
+        """
+        _check(budget, tol)
+        return plan_queries(self, "Occlusion", x, lambda _, d: Wanted(~np.eye(d, dtype=bool), certain=True), probe)
+
+
+def _check(budget: int | None, tol: float | None) -> None:
+    if budget is not None:
+        raise OptionError(f"budget: Occlusion always asks one coalition a feature, got {budget!r}; leave budget out")
+    if tol is not None and not tol > 0:
+        raise OptionError(f"tol: expected a positive number, got {tol!r}")

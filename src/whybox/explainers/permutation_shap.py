@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import BudgetError
 from whybox.explainers._job import Request, resolve_space
+from whybox.explainers._plan import QueryPlan, plan_shapley
 from whybox.explainers._shapley import Plan, explain_shapley
 from whybox.explainers.budget import Budget, resolve_budget
 from whybox.explainers.exact_shap import check_link
@@ -87,17 +89,6 @@ class PermutationSHAP:
             BudgetError: the budget does not buy a pair of permutations.
             OptionError: an argument has a value that does not exist.
         """
-
-        def coalitions(d: int, draws: int) -> int:
-            if budget is None and tol is None:
-                return 20 * (d - 1)
-            bought = budget.bought(draws) if isinstance(budget, Budget) else resolve_budget(budget, tol, 64, draws)
-            if bought < 2 * (d - 1):
-                raise BudgetError(
-                    f"budget: a pair of permutations of {d} features takes {2 * (d - 1)} coalitions, the budget buys {bought}"
-                )
-            return bought
-
         settings = {"link": self.link, "budget": repr(budget), "tol": tol}
         request = Request(
             self,
@@ -108,9 +99,34 @@ class PermutationSHAP:
             checkpoint,
             settings,
         )
+        return explain_shapley(request, partial(_pairs, seed), budget=partial(_bought, budget, tol), tol=tol, link=self.link)
 
-        def plan(d: int, m: int) -> Plan:
-            pairs = max(m // max(2 * (d - 1), 1), 1)
-            return Plan(permutations(d, 2 * pairs, generator(seed, "permutations", d)), solve_permutation, complete=d == 1)
+    def plan(self, x: Any, *, budget: int | Budget | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
+        """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
 
-        return explain_shapley(request, plan, budget=coalitions, tol=tol, link=self.link)
+        Args:
+            x: (n, d) rows.
+            budget: as in ``explain``.
+            tol: as in ``explain``; the plan then counts the most that may be asked.
+            probe: model rows to send for a measurement of time; True takes a number that fits the model. Default None: send none.
+
+        Raises:
+            InputError: x does not fit the background.
+            OptionError: an argument has a value that does not exist.
+            BudgetError: the budget does not suffice.
+        """
+        return plan_shapley(self, x, partial(_pairs, 0), partial(_bought, budget, tol), tol, probe)
+
+
+def _bought(budget: int | Budget | None, tol: float | None, d: int, draws: int) -> int:
+    if budget is None and tol is None:
+        return 20 * (d - 1)
+    bought = budget.bought(draws) if isinstance(budget, Budget) else resolve_budget(budget, tol, 64, draws)
+    if bought < 2 * (d - 1):
+        raise BudgetError(f"budget: a pair of permutations of {d} features takes {2 * (d - 1)} coalitions, the budget buys {bought}")
+    return bought
+
+
+def _pairs(seed: int, d: int, m: int) -> Plan:
+    pairs = max(m // max(2 * (d - 1), 1), 1)
+    return Plan(permutations(d, 2 * pairs, generator(seed, "permutations", d)), solve_permutation, complete=d == 1)

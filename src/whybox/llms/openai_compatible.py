@@ -144,7 +144,7 @@ class OpenAICompatible:
         Raises:
             RemoteError: the endpoint refused the client, or nothing succeeds any more.
             BudgetError: the next request could exceed the budget. Replies that arrived were handed to ``on_reply``.
-            MissingDependencyError: httpx2 is not installed.
+            MissingDependencyError: aiohttp is not installed.
         """
         places: dict[Prompt, list[int]] = {}
         for position, prompt in enumerate(prompts):
@@ -184,8 +184,9 @@ def _counted(outcome: Outcome[Reply]) -> Reply:
     return Reply(reply.text, reply.finish, reply.error, outcome.tokens.prompt, outcome.tokens.reply, outcome.attempts)
 
 
-def _decode(answer: Any) -> tuple[Reply, Tokens | None]:
+def _decode(answer: Any, call: Call) -> tuple[Reply, Tokens | None]:
     """A chat completion to a reply; anything else asks for another try."""
+    del call  # one reply is like another
     try:
         choice = answer["choices"][0]
         message = choice["message"]

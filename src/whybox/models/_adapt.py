@@ -10,12 +10,13 @@ import numpy as np
 
 from whybox.errors import InputError, OptionError
 from whybox.models import callable as function
-from whybox.models import duck, sklearn, torch
+from whybox.models import duck, http, sklearn, torch
 from whybox.models._options import Options, Output, type_name
 from whybox.typing import Model
 
 # First match wins: a Keras module may be a torch module as well, an estimator may be callable.
 _ADAPTERS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Options], Model]], ...] = (
+    (http.matches, http.adapt),
     (sklearn.matches, sklearn.adapt),
     (torch.matches, torch.adapt),
     (duck.matches, duck.adapt),
