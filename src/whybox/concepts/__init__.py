@@ -18,18 +18,24 @@ from whybox.concepts._graph import CausalGraph
 from whybox.concepts._model_checks import ConfoundersKept, Similar, TargetReached
 from whybox.concepts._nulls import null_edits
 from whybox.concepts._prompts import STRATEGIES, Example, PromptTemplate
-from whybox.concepts._source import CounterfactualSource, Paraphraser
+from whybox.concepts._neighbors import Neighbors, exact_neighbors
+from whybox.concepts._pool import CandidatePool
+from whybox.concepts._source import CounterfactualSource, EffectEstimator, Estimates, Paraphraser
 from whybox.concepts.concept_effect import ConceptEffect
 from whybox.concepts.flip import FlipCounterfactuals
 from whybox.concepts.llm_counterfactuals import LLMCounterfactuals
+from whybox.concepts.matched import MatchedCounterfactuals
+from whybox.concepts.passage_reader import PassageReader
 from whybox.concepts.rewrite_twice import RewriteTwice, rewrite_twice
 from whybox.concepts.structural import StructuralCounterfactuals
+from whybox.concepts.tfidf_encoder import TfidfEncoder
 
 __all__ = [
     "STRATEGIES",
     "Answered",
     "CallableClassifier",
     "Candidate",
+    "CandidatePool",
     "CausalGraph",
     "Changed",
     "Check",
@@ -39,15 +45,20 @@ __all__ = [
     "ConfoundersKept",
     "CounterfactualSource",
     "Distinct",
+    "EffectEstimator",
     "Ended",
+    "Estimates",
     "Example",
     "FittedClassifier",
     "FlipCounterfactuals",
     "LLMClassifier",
     "LLMCounterfactuals",
+    "MatchedCounterfactuals",
     "Near",
+    "Neighbors",
     "NoMetaTalk",
     "Paraphraser",
+    "PassageReader",
     "PromptTemplate",
     "RewriteTwice",
     "SameLanguage",
@@ -55,6 +66,8 @@ __all__ = [
     "SimilarLength",
     "StructuralCounterfactuals",
     "TargetReached",
+    "TfidfEncoder",
+    "exact_neighbors",
     "null_edits",
     "rewrite_twice",
 ]
