@@ -16,11 +16,13 @@ from whybox.concepts._classifiers import CallableClassifier, ConceptClassifier, 
 from whybox.concepts._concept import Concept
 from whybox.concepts._graph import CausalGraph
 from whybox.concepts._model_checks import ConfoundersKept, Similar, TargetReached
-from whybox.concepts._nulls import null_edits
-from whybox.concepts._prompts import STRATEGIES, Example, PromptTemplate
 from whybox.concepts._neighbors import Neighbors, exact_neighbors
+from whybox.concepts._nulls import null_edits
 from whybox.concepts._pool import CandidatePool
+from whybox.concepts._prompts import STRATEGIES, Example, PromptTemplate
 from whybox.concepts._source import CounterfactualSource, EffectEstimator, Estimates, Paraphraser
+from whybox.concepts.baseline_estimators import ConditionalExpectation, SLearner, ZeroEffect
+from whybox.concepts.baselines import ApproxMatches, ConceptVectors, PropensityMatches, RandomMatches
 from whybox.concepts.concept_effect import ConceptEffect
 from whybox.concepts.flip import FlipCounterfactuals
 from whybox.concepts.llm_counterfactuals import LLMCounterfactuals
@@ -33,6 +35,7 @@ from whybox.concepts.tfidf_encoder import TfidfEncoder
 __all__ = [
     "STRATEGIES",
     "Answered",
+    "ApproxMatches",
     "CallableClassifier",
     "Candidate",
     "CandidatePool",
@@ -42,6 +45,8 @@ __all__ = [
     "Concept",
     "ConceptClassifier",
     "ConceptEffect",
+    "ConceptVectors",
+    "ConditionalExpectation",
     "ConfoundersKept",
     "CounterfactualSource",
     "Distinct",
@@ -60,13 +65,17 @@ __all__ = [
     "Paraphraser",
     "PassageReader",
     "PromptTemplate",
+    "PropensityMatches",
+    "RandomMatches",
     "RewriteTwice",
+    "SLearner",
     "SameLanguage",
     "Similar",
     "SimilarLength",
     "StructuralCounterfactuals",
     "TargetReached",
     "TfidfEncoder",
+    "ZeroEffect",
     "exact_neighbors",
     "null_edits",
     "rewrite_twice",

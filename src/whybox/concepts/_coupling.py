@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from whybox.concepts._graph import CausalGraph
-from whybox.concepts._logistic import Logistic
+from whybox.concepts._ordinal import Ordinal
 from whybox.concepts._pool import CandidatePool
 from whybox.concepts._splice import one_hot
 from whybox.typing import Floats, Ints
@@ -48,20 +48,18 @@ class Followers:
         return tuple(sorted(parents & names))
 
     @cached_property
-    def _models(self) -> dict[str, Logistic | None]:
+    def _models(self) -> dict[str, Ordinal | None]:
         return {}
 
-    def _model(self, concept: str) -> Logistic | None:
+    def _model(self, concept: str) -> Ordinal | None:
         """Its distribution given its causes; None if it has none."""
         if concept not in self._models:
             causes = self._causes(concept)
             codes = np.stack([self.pool.codes(c) for c in (concept, *causes)], axis=1)
             codes = codes[(codes >= 0).all(axis=1)]
-            values = self.pool.concept(concept).values
-            known = len(codes) > 0 and len(causes) > 0
-            self._models[concept] = (
-                Logistic.fit(self._design(causes, codes[:, 1:]), [f"{c:09d}" for c in codes[:, 0].tolist()]) if known and values else None
-            )
+            self._models[concept] = None
+            if len(codes) and causes:
+                self._models[concept] = Ordinal.fit(self._design(causes, codes[:, 1:]), codes[:, 0], len(self.pool.concept(concept).values))
         return self._models[concept]
 
     def _design(self, causes: Sequence[str], codes: Ints) -> Floats:
@@ -75,9 +73,7 @@ class Followers:
         causes = self._causes(concept)
         key = (concept, tuple(values[c] for c in causes))
         if key not in self._found:
-            p = np.zeros(len(self.pool.concept(concept).values))
-            p[[int(v) for v in model.values]] = model.probabilities(self._design(causes, np.array([key[1]])))[0]
-            self._found[key] = np.cumsum(p)
+            self._found[key] = model.cumulative(self._design(causes, np.array([key[1]])))[0]
         return self._found[key]
 
     @cached_property

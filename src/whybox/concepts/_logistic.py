@@ -78,3 +78,11 @@ def linear(design: Floats, coef: Floats) -> Floats:
     """(n, k) predictions: row by row the same sums, whatever the other rows."""
     result: Floats = np.einsum("nd,dk->nk", design, coef[:-1]) + coef[-1]
     return result
+
+
+def leverage(design: Floats, penalty: float) -> Floats:
+    """(n,) how much of its own target each row's prediction by :func:`ridge` takes; below 1."""
+    centred = design - design.mean(axis=0)
+    gram = centred.T @ centred + penalty * np.eye(design.shape[1])
+    result: Floats = np.einsum("nd,dn->n", centred, np.linalg.solve(gram, centred.T)) + 1.0 / len(design)
+    return np.minimum(result, 1.0 - 1e-9)

@@ -177,7 +177,7 @@ class Passages:
         for concept in self.matcher.pool.concepts:
             given = [job.values[i] for i in job.rows] if concept.name == job.concept else self.judge.classify(asked, concept.name)
             before[concept.name] = [None if v is None else self._code(concept.name, v) for v in given]
-        draws = []
+        draws: list[list[dict[str, int]]] = []
         for r, text in enumerate(asked):
             known = {name: codes[r] for name, codes in before.items()}
             present = {name: c for name, c in known.items() if c is not None}

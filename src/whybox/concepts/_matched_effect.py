@@ -14,7 +14,37 @@ from whybox.concepts._outcome import OutcomeModel
 from whybox.concepts._source import Ask
 from whybox.concepts._splice import PassageIndex, remainder
 from whybox.explanations.counterfactuals import Counterfactuals
-from whybox.typing import Floats, Ints
+from whybox.typing import Bools, Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """An outcome model and what it was fitted to.
+
+    Args:
+        model: the outcome model.
+        places: (m,) positions in the pool.
+        outputs: (m, k) of the explained model.
+    """
+
+    model: OutcomeModel
+    places: Ints
+    outputs: Floats
+
+
+def share_of_regression(fitted: Fitted, rebuilt: Floats, rows: Ints) -> float:
+    """The share, between 0 and 1, that the outcome model gets: the one that tells the pool's own outputs best.
+
+    Args:
+        fitted: the outcome model; each text's prediction leaves that text out.
+        rebuilt: (r, k) mean outputs for some of its texts with their passages exchanged for those of others with the same value; NaN: none.
+        rows: (r,) which of its texts.
+    """
+    usable = np.isfinite(rebuilt).all(axis=1)
+    matched, regressed = rebuilt[usable] - fitted.outputs[rows][usable], (fitted.model.left_out - fitted.outputs)[rows][usable]
+    apart = matched - regressed
+    size = float(np.square(apart).sum())
+    return 0.5 if size == 0.0 else float(np.clip((apart * matched).sum() / size, 0.0, 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +96,8 @@ class MatchedEffect:
             return np.zeros((0, width))
         return self._averaged(self.ask([edit.text for edit in self.made.edits])) - self._before
 
-    def regression(self, index: PassageIndex, moved: Sequence[str], penalty: float, most: int) -> Floats:
-        """(p, k) what the outcome model says for the new values, minus f(text).
+    def regression(self, index: PassageIndex, moved: Sequence[str], penalty: float, most: int) -> tuple[Floats, Fitted]:
+        """(p, k) what the outcome model says for the new values, minus f(text); and the model.
 
         Args:
             index: the pool.
@@ -91,10 +121,11 @@ class MatchedEffect:
         new = np.array(
             [[c.get(name, now[r][j]) for j, name in enumerate(moved)] for r, c in zip(self._owner.tolist(), self.parts.codes, strict=True)]
         )
-        predicted = model.predict(mine[self._owner], bare[self._owner], new.reshape(-1, len(moved)))
-        return self._averaged(predicted) - self._before
+        predicted = model.outputs(mine[self._owner], bare[self._owner], new.reshape(-1, len(moved)))
+        effects = self._averaged(predicted) - self._before
+        return effects, Fitted(model, known[fine], whole[fine])
 
-    def _of_rests(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
+    def _of_rests(self, texts: Sequence[str]) -> tuple[Floats, Bools]:
         """Outputs for texts of which some may be empty, and which are; an empty one is not asked for."""
         empty = np.array([not text.strip() for text in texts], dtype=bool)
         outputs = np.zeros((len(texts), self._before.shape[1]))

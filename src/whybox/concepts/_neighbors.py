@@ -86,7 +86,8 @@ def _near(block: Vectors, pool: Vectors, spare: int, among: Ints | None) -> Ints
     if len(best) > 1:
         values = np.concatenate([v for _, v in best], axis=1)
         places = np.take_along_axis(places, _largest(values, min(spare, m)), axis=1)
-    return among[places]
+    result: Ints = among[places]
+    return result
 
 
 def _largest(values: Vectors, k: int) -> Ints:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whybox.concepts._logistic import linear, ridge, softmax
+from whybox.concepts._logistic import leverage, linear, ridge, softmax
 from whybox.typing import Bools, Floats, Ints
 
 _FLOOR = 1e-6  # probabilities below are as good as impossible on the scale of log-odds
@@ -42,12 +42,14 @@ class OutcomeModel:
         sizes: number of values of the concept and of each of its effects.
         centre: (k,) mean scores of the pool, which stand for the rest of a text that has no rest.
         probabilities: whether scores are log-probabilities.
+        left_out: (m, k) outputs that it tells for each text it was fitted to when that text is left out.
     """
 
     coef: Floats
     sizes: tuple[int, ...]
     centre: Floats
     probabilities: bool
+    left_out: Floats
 
     @classmethod
     def fit(cls, whole: Floats, rest: Floats, empty: Bools, codes: Ints, sizes: Sequence[int], penalty: float) -> OutcomeModel:
@@ -65,9 +67,13 @@ class OutcomeModel:
         said, left = scores(whole, probabilities), scores(rest, probabilities)
         centre = said.mean(axis=0)
         left = np.where(empty[:, None], centre, left)
-        return cls(ridge(_design(codes, left, sizes), said, penalty), tuple(sizes), centre, probabilities)
+        design = _design(codes, left, sizes)
+        coef = ridge(design, said, penalty)
+        fitted = linear(design, coef)
+        left_out = said - (said - fitted) / (1.0 - leverage(design, penalty))[:, None]
+        return cls(coef, tuple(sizes), centre, probabilities, outputs_of(left_out, probabilities))
 
-    def predict(self, rest: Floats, empty: Bools, codes: Ints) -> Floats:
+    def outputs(self, rest: Floats, empty: Bools, codes: Ints) -> Floats:
         """(n, k) outputs for texts with other values and the same rest."""
         left = np.where(empty[:, None], self.centre, scores(rest, self.probabilities))
         return outputs_of(linear(_design(codes, left, self.sizes), self.coef), self.probabilities)

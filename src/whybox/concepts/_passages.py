@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from whybox.errors import InputError
 
 Split = Callable[[str], list[str]]
+WORDS: dict[str, Any] = {"token_pattern": r"(?u)\b\w+\b"}  # for vectorizers: words of one letter count, as "I" and "a" do
 
-_END = r"[.!?;,:。！？；，：\n]"
 # A clause ends with punctuation that white space (or a full-width sign) follows, or before a word that begins the next one.
 _CUT = re.compile(
-    rf"(?<=[.!?;,:])(?=\s)|(?<=[。！？；，：\n])(?=.)|(?=\s(?:and|but|although|though|however|while|which|with)\b)",
+    r"(?<=[.!?;,:])(?=\s)|(?<=[。！？；，：\n])(?=.)|(?=\s(?:and|but|although|though|however|while|which|with)\b)",
     re.IGNORECASE | re.DOTALL,
 )
 _WORD = re.compile(r"\w+")

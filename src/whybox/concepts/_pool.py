@@ -114,7 +114,7 @@ def _listed(name: str, values: Sequence[str | None], n: int) -> Labels:
     if isinstance(values, str) or len(values) != n:
         raise InputError(f"pool: expected {n} labels of {name!r}, one a text, got {len(values)}; None where a value is not known")
     # a missing value may arrive as NaN from a DataFrame
-    return tuple(None if v is None or v != v else v for v in values)  # noqa: PLR0124  # NaN alone differs from itself
+    return tuple(None if v is None or v != v else v for v in values)  # NaN alone differs from itself
 
 
 def _own(labels: Mapping[str, Labels]) -> list[Concept]:

@@ -104,7 +104,7 @@ def exchanged(each: Mapping[str, Told], i: int, said: Mapping[str, str | None]) 
     Args:
         each: concept to where the texts tell it.
         i: which text.
-        said: concept to the passage that tells its new value, put where the old one began, at the end if there was none; None: said no more.
+        said: concept to the passage that tells its new value, put where the old one began (at the end if there was none); None: none.
     """
     first = next(iter(said))
     pieces = each[first].pieces[i]

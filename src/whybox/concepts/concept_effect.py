@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from whybox._random import generator
+from whybox.concepts._asked import Asked
 from whybox.concepts._concept import Concept, by_name
 from whybox.concepts._nulls import null_edits
-from whybox.concepts._asked import Asked
 from whybox.concepts._source import CounterfactualSource, EffectEstimator, check_texts
 from whybox.engine import Engine
 from whybox.errors import InputError, OptionError

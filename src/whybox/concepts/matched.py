@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
+from whybox._random import generator
 from whybox.concepts._classifiers import ConceptClassifier
 from whybox.concepts._concept import Concept
 from whybox.concepts._coupling import Followers
 from whybox.concepts._graph import CausalGraph, Estimand, check_estimand
 from whybox.concepts._match import Matcher
-from whybox.concepts._neighbors import Neighbors, exact_neighbors
 from whybox.concepts._matched_edits import Intervene, Made, Passages, WholeTexts
-from whybox.concepts._matched_effect import MatchedEffect
+from whybox.concepts._matched_effect import Fitted, MatchedEffect, share_of_regression
+from whybox.concepts._neighbors import Neighbors, exact_neighbors
 from whybox.concepts._pool import CandidatePool
 from whybox.concepts._source import Ask, Estimates, check_current, check_texts
 from whybox.concepts._splice import PassageIndex
@@ -27,18 +28,19 @@ from whybox.errors import InputError, OptionError
 from whybox.explanations.counterfactuals import Counterfactuals, Edit, GenerationCost
 
 Unit = Literal["passages", "texts"]
+_CROSS_FIT = 100  # texts of the pool that are rebuilt
 
 
 @dataclass(frozen=True)
 class MatchedCounterfactuals:
     """Counterfactuals from a labelled pool: no LLM, and a few milliseconds each.
 
-    With ``unit="passages"`` (default) the passages of a text that tell the concept give way to those of its nearest candidates that tell the
-    target value; the rest of the text stays. With ``unit="texts"`` the nearest candidates themselves stand as counterfactuals, which is
-    matching as published.
+    With ``unit="passages"`` (default) the passages of a text that tell the concept give way to those of its nearest candidates that tell
+    the target value; the rest of the text stays. With ``unit="texts"`` the nearest candidates themselves stand as counterfactuals, which
+    is matching as published.
 
-    Used as the source of :class:`ConceptEffect` it is an :class:`EffectEstimator` as well: an outcome model, fitted to the explained model's
-    answers for the pool with and without the passages in question, gives a second estimate, and the two are averaged (``adjust``).
+    Used as the source of :class:`ConceptEffect` it is an :class:`EffectEstimator` as well: an outcome model, fitted to the explained
+    model's answers for the pool with and without the passages in question, gives a second estimate, and both are averaged (``adjust``).
 
     Make one by :meth:`fit`.
 
@@ -47,10 +49,11 @@ class MatchedCounterfactuals:
         encoder: texts to (n, e) vectors; candidates are ranked by their cosine with the text.
         reader: finds the passages that tell a concept; needed for passages.
         graph: which concept causes which; None (default): unknown.
-        estimand: "total" lets the effects of the concept follow and needs a graph; "direct" holds every other concept. Default: "total" with
-            a graph, "direct" without one.
+        estimand: "total" lets the effects of the concept follow and needs a graph; "direct" holds every other concept. Default: "total"
+            with a graph, "direct" without one.
         unit: "passages" or "texts".
-        adjust: average with the outcome model's estimate; passages only. Default True.
+        adjust: share of the outcome model in the estimate, from 0 (none) to 1; "cross-fit" (default) takes the share that tells the
+            pool's own outputs best when each text is rebuilt from the others. Passages only.
         default_k: counterfactuals a text if ConceptEffect is not told. Default 10.
         classifier: finds current values where they are not given; None (default) asks the reader.
         neighbors: who searches; default exact search, which an index such as faiss may replace.
@@ -77,7 +80,7 @@ class MatchedCounterfactuals:
     graph: CausalGraph | None = None
     estimand: Estimand = None  # type: ignore[assignment]  # None is resolved below and never seen
     unit: Unit = "passages"
-    adjust: bool = True
+    adjust: float | Literal["cross-fit"] = "cross-fit"
     default_k: int = 10
     classifier: ConceptClassifier | None = field(default=None, repr=False)
     neighbors: Neighbors = field(default=exact_neighbors, repr=False)
@@ -100,6 +103,8 @@ class MatchedCounterfactuals:
             object.__setattr__(self, "estimand", "direct" if self.graph is None else "total")
         elif check_estimand(asked) == "total" and self.graph is None:
             raise OptionError('estimand: "total" needs graph=CausalGraph(...), which says what may follow; without one ask for "direct"')
+        if self.adjust != "cross-fit" and not 0 <= self.adjust <= 1:
+            raise OptionError(f'adjust: expected "cross-fit" or a share from 0 to 1, got {self.adjust!r}')
         for name in ("default_k", "outcome_texts"):
             check_count(name, getattr(self, name))
         if not self.penalty > 0:
@@ -119,7 +124,7 @@ class MatchedCounterfactuals:
         graph: CausalGraph | None = None,
         estimand: Estimand | None = None,
         unit: Unit = "passages",
-        adjust: bool = True,
+        adjust: float | Literal["cross-fit"] = "cross-fit",
         default_k: int = 10,
         neighbors: Neighbors = exact_neighbors,
         seed: int = 0,
@@ -133,8 +138,13 @@ class MatchedCounterfactuals:
             encoder: texts to vectors; None (default) fits a :class:`TfidfEncoder`.
             reader: None (default) fits a :class:`PassageReader`.
             classifier: fills in unknown values of the pool and of explained texts; None (default): those of the pool stay unknown.
-            not_told: the value that says that a text does not tell a concept. Default "unknown"; concepts without it are told by every text.
-            graph, estimand, unit, adjust, default_k, neighbors: as in the class.
+            not_told: the value that says that a text does not tell a concept. Default "unknown"; a concept without it is always told.
+            graph: as in the class; so are the following.
+            estimand: "total" or "direct".
+            unit: "passages" or "texts".
+            adjust: share of the outcome model.
+            default_k: counterfactuals a text.
+            neighbors: who searches.
             seed: of the encoder. Default 0.
         """
         pool = CandidatePool(tuple(check_texts(texts)), labels, concepts, classifier)  # type: ignore[arg-type]  # None is resolved there
@@ -234,9 +244,28 @@ class MatchedCounterfactuals:
         matched = MatchedEffect(ask, made, parts, rows)
         effects = matched.mean()
         if self.adjust and self.unit == "passages" and rows:
-            second = matched.regression(self._index, (concept, *self.may_move(concept)), self.penalty, self.outcome_texts)
-            effects = (effects + second) / 2.0
+            second, fitted = matched.regression(self._index, (concept, *self.may_move(concept)), self.penalty, self.outcome_texts)
+            share = self._share(ask, concept, fitted, k) if self.adjust == "cross-fit" else self.adjust
+            effects = (1.0 - share) * effects + share * second
+            made = replace(made, settings={**made.settings, "share of the outcome model": share})
         return Estimates(made, np.array(rows, dtype=np.int64), matched.source_values, effects)
+
+    def _share(self, ask: Ask, concept: str, fitted: Fitted, k: int) -> float:
+        """The outcome model's share, by cross-fitting on texts of the pool: each is rebuilt without its own help."""
+        drawn = generator(0, "cross-fit", concept).permutation(len(fitted.places))[:_CROSS_FIT]
+        rows = np.sort(drawn)
+        texts = tuple(self.pool.texts[i] for i in fitted.places[rows].tolist())
+        asked = self.pool.concept(concept)
+        values = [asked.values[c] for c in self.pool.codes(concept)[fitted.places[rows]].tolist()]
+        sums, n = np.zeros((len(rows), fitted.outputs.shape[1])), np.zeros(len(rows))
+        for value in dict.fromkeys(values):
+            same = [i for i, v in enumerate(values) if v == value]
+            edits = self._maker(()).make(Intervene(texts, same, values, concept, value, k, 0)).edits
+            edits = [edit for edit in edits if edit.text != texts[edit.original]]  # where nothing was exchanged nothing is learnt
+            np.add.at(sums, [edit.original for edit in edits], ask([edit.text for edit in edits]) if edits else 0.0)
+            np.add.at(n, [edit.original for edit in edits], 1.0)
+        rebuilt = np.divide(sums, n[:, None], out=np.full_like(sums, np.nan), where=n[:, None] > 0)
+        return share_of_regression(fitted, rebuilt, rows)
 
     def _current(self, texts: tuple[str, ...], asked: Concept, current: Sequence[str | None] | None) -> tuple[str | None, ...]:
         given = check_current(current, len(texts), asked.values)

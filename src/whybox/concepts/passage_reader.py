@@ -11,7 +11,7 @@ import numpy as np
 
 from whybox.concepts._classifiers import Labels
 from whybox.concepts._logistic import Logistic
-from whybox.concepts._passages import Split, checked_split, clauses
+from whybox.concepts._passages import WORDS, Split, checked_split, clauses
 from whybox.concepts._source import check_texts
 from whybox.errors import InputError, OptionError
 from whybox.typing import Floats, Ints
@@ -79,7 +79,7 @@ class PassageReader:
         pieces = [checked_split(split, text) for text in checked]
         owner = np.repeat(np.arange(len(checked)), [len(p) for p in pieces])
         said, which = np.unique(np.array([piece for p in pieces for piece in p], dtype=object), return_inverse=True)  # each once
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", min_df=2 if len(checked) > 50 else 1)
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), **WORDS, min_df=2 if len(checked) > 50 else 1)
         try:
             passages = vectorizer.fit(checked).transform(said.tolist())
         except ValueError as error:

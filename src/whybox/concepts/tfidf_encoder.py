@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox._random import generator
+from whybox.concepts._passages import WORDS
 from whybox.concepts._source import check_texts
 from whybox.errors import InputError, OptionError
 
@@ -49,7 +50,7 @@ class TfidfEncoder:
         if dim is not None and (isinstance(dim, bool) or not isinstance(dim, int) or dim < 1):
             raise OptionError(f"dim: expected a positive integer or None, got {dim!r}")
         checked = check_texts(texts)
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), **WORDS, dtype=np.float32)
         try:
             matrix = vectorizer.fit_transform(checked)
         except ValueError as error:
