@@ -225,6 +225,8 @@ class ConceptEffect:
             weights = draws[:, original[pairs]].astype(np.float64)  # (B, pairs)
             total = weights.sum(axis=1)
             again = (weights @ individual[pairs])[total > 0] / total[total > 0, None]
+            if len(again) < 2:
+                continue
             error[j] = again.std(axis=0, ddof=1)
             low[j], high[j] = np.percentile(again, [tail, 100.0 - tail], axis=0)
         return mean, error, low, high

@@ -28,6 +28,7 @@ from whybox.errors import InputError, OptionError
 from whybox.explanations.counterfactuals import Counterfactuals, Edit, GenerationCost
 
 Unit = Literal["passages", "texts"]
+Encode = Callable[[list[str]], Any]
 _CROSS_FIT = 100  # texts of the pool that are rebuilt
 
 
@@ -46,7 +47,7 @@ class MatchedCounterfactuals:
 
     Args:
         pool: candidates with their values.
-        encoder: texts to (n, e) vectors; candidates are ranked by their cosine with the text.
+        encoder: texts to (n, e) vectors, or one such encoder for each concept; candidates are ranked by their cosine with the text.
         reader: finds the passages that tell a concept; needed for passages.
         graph: which concept causes which; None (default): unknown.
         estimand: "total" lets the effects of the concept follow and needs a graph; "direct" holds every other concept. Default: "total"
@@ -75,7 +76,7 @@ class MatchedCounterfactuals:
     """
 
     pool: CandidatePool
-    encoder: Callable[[list[str]], Any] = field(repr=False)
+    encoder: Encode | Mapping[str, Encode] = field(repr=False)
     reader: PassageReader | None = None
     graph: CausalGraph | None = None
     estimand: Estimand = None  # type: ignore[assignment]  # None is resolved below and never seen
@@ -103,6 +104,8 @@ class MatchedCounterfactuals:
             object.__setattr__(self, "estimand", "direct" if self.graph is None else "total")
         elif check_estimand(asked) == "total" and self.graph is None:
             raise OptionError('estimand: "total" needs graph=CausalGraph(...), which says what may follow; without one ask for "direct"')
+        if isinstance(self.encoder, Mapping) and (without := sorted({c.name for c in self.pool.concepts} - set(self.encoder))):
+            raise InputError(f"encoder: expected one for each concept, got none for {without}")
         if self.adjust != "cross-fit" and not 0 <= self.adjust <= 1:
             raise OptionError(f'adjust: expected "cross-fit" or a share from 0 to 1, got {self.adjust!r}')
         for name in ("default_k", "outcome_texts"):
@@ -117,7 +120,7 @@ class MatchedCounterfactuals:
         labels: Mapping[str, Sequence[str | None]],
         concepts: Sequence[Concept] | None = None,
         *,
-        encoder: Callable[[list[str]], Any] | None = None,
+        encoder: Encode | Mapping[str, Encode] | None = None,
         reader: PassageReader | None = None,
         classifier: ConceptClassifier | None = None,
         not_told: str | None = "unknown",
@@ -156,8 +159,12 @@ class MatchedCounterfactuals:
         return cls(pool, encoder, reader, graph, estimand, unit, adjust, default_k, classifier, neighbors)  # type: ignore[arg-type]
 
     @cached_property
-    def _matcher(self) -> Matcher:
-        return Matcher(self.pool, self.encoder, self.neighbors)
+    def _matchers(self) -> dict[str, Matcher]:
+        """One a concept; all the same, unless each concept has an encoder of its own."""
+        if not isinstance(self.encoder, Mapping):
+            matcher = Matcher(self.pool, self.encoder, self.neighbors)
+            return {concept.name: matcher for concept in self.pool.concepts}
+        return {concept.name: Matcher(self.pool, self.encoder[concept.name], self.neighbors) for concept in self.pool.concepts}
 
     @cached_property
     def _index(self) -> PassageIndex:
@@ -168,11 +175,11 @@ class MatchedCounterfactuals:
     def _followers(self) -> Followers | None:
         return None if self.graph is None or self.estimand == "direct" else Followers(self.pool, self.graph)
 
-    def _maker(self, movable: tuple[str, ...]) -> WholeTexts | Passages:
+    def _maker(self, concept: str, movable: tuple[str, ...]) -> WholeTexts | Passages:
         if self.unit == "texts":
-            return WholeTexts(self._matcher)
+            return WholeTexts(self._matchers[concept])
         assert self.reader is not None
-        return Passages(self._matcher, self._index, self._followers if movable else None, movable, self.classifier or self.reader)
+        return Passages(self._matchers[concept], self._index, self._followers if movable else None, movable, self.classifier or self.reader)
 
     def may_move(self, concept: str) -> tuple[str, ...]:
         """What may follow when a concept is set."""
@@ -212,7 +219,7 @@ class MatchedCounterfactuals:
         edits: list[Edit] = []
         for value in dict.fromkeys(v for v in values if v is not None):
             rows = [i for i, v in enumerate(values) if v == value]
-            edits += self._maker(()).make(Intervene(originals, rows, values, concept, value, k, seed)).edits
+            edits += self._maker(concept, ()).make(Intervene(originals, rows, values, concept, value, k, seed)).edits
         edits.sort(key=lambda e: (e.original, e.sample))
         cost = GenerationCost(seconds=time.perf_counter() - began)
         name = "MatchedCounterfactuals paraphrase"
@@ -260,7 +267,7 @@ class MatchedCounterfactuals:
         sums, n = np.zeros((len(rows), fitted.outputs.shape[1])), np.zeros(len(rows))
         for value in dict.fromkeys(values):
             same = [i for i, v in enumerate(values) if v == value]
-            edits = self._maker(()).make(Intervene(texts, same, values, concept, value, k, 0)).edits
+            edits = self._maker(concept, ()).make(Intervene(texts, same, values, concept, value, k, 0)).edits
             edits = [edit for edit in edits if edit.text != texts[edit.original]]  # where nothing was exchanged nothing is learnt
             np.add.at(sums, [edit.original for edit in edits], ask([edit.text for edit in edits]) if edits else 0.0)
             np.add.at(n, [edit.original for edit in edits], 1.0)
@@ -285,7 +292,7 @@ class MatchedCounterfactuals:
         self.pool.candidates(concept, to)  # refuses what nobody has
         values = self._current(originals, asked, current)
         rows = [i for i, value in enumerate(values) if value != to]
-        parts = self._maker(self.may_move(concept)).make(Intervene(originals, rows, values, concept, to, k, seed))
+        parts = self._maker(concept, self.may_move(concept)).make(Intervene(originals, rows, values, concept, to, k, seed))
         settings = {
             "unit": self.unit,
             "k": k,

@@ -1,5 +1,5 @@
 """Metrics of explanations."""
 
-from whybox.evaluation.causal import CausalReport, Pairs, Scores, compare, pairs_of, score
+from whybox.evaluation.causal import METRICS, CausalReport, Pairs, Scores, compare, pairs_of, score
 
-__all__ = ["CausalReport", "Pairs", "Scores", "compare", "pairs_of", "score"]
+__all__ = ["METRICS", "CausalReport", "Pairs", "Scores", "compare", "pairs_of", "score"]

@@ -181,9 +181,8 @@ def score(truth: Pairs, estimates: Floats, *, n_bootstrap: int = 1000, confidenc
     found["order_average"] = _order_of_averages(weights, original, which, true, guess)
     tail = 50.0 * (1.0 - confidence)
     low, high = ({m: _percentile(v[1:], q) for m, v in found.items()} for q in (tail, 100.0 - tail))
-    values = {m: float(found[m][0]) for m in METRICS}
     return Scores(
-        values,
+        {m: float(found[m][0]) for m in METRICS},
         {m: low[m] for m in METRICS},
         {m: high[m] for m in METRICS},
         len(used),
