@@ -14,12 +14,16 @@ from whybox.concepts._checks import (
 )
 from whybox.concepts._classifiers import CallableClassifier, ConceptClassifier, FittedClassifier, LLMClassifier
 from whybox.concepts._concept import Concept
+from whybox.concepts._embedding_bases import ProjectedEncoder
 from whybox.concepts._graph import CausalGraph
 from whybox.concepts._model_checks import ConfoundersKept, Similar, TargetReached
 from whybox.concepts._nulls import null_edits
 from whybox.concepts._prompts import STRATEGIES, Example, PromptTemplate
 from whybox.concepts._source import CounterfactualSource, Paraphraser
+from whybox.concepts._training import TrainingHistory, TrainingOptions
+from whybox.concepts.causal_embedding import CausalEmbedding
 from whybox.concepts.concept_effect import ConceptEffect
+from whybox.concepts.encoders import Encoder, TransformerEncoder, TruncationWarning
 from whybox.concepts.flip import FlipCounterfactuals
 from whybox.concepts.llm_counterfactuals import LLMCounterfactuals
 from whybox.concepts.rewrite_twice import RewriteTwice, rewrite_twice
@@ -30,6 +34,7 @@ __all__ = [
     "Answered",
     "CallableClassifier",
     "Candidate",
+    "CausalEmbedding",
     "CausalGraph",
     "Changed",
     "Check",
@@ -39,6 +44,7 @@ __all__ = [
     "ConfoundersKept",
     "CounterfactualSource",
     "Distinct",
+    "Encoder",
     "Ended",
     "Example",
     "FittedClassifier",
@@ -48,6 +54,7 @@ __all__ = [
     "Near",
     "NoMetaTalk",
     "Paraphraser",
+    "ProjectedEncoder",
     "PromptTemplate",
     "RewriteTwice",
     "SameLanguage",
@@ -55,6 +62,10 @@ __all__ = [
     "SimilarLength",
     "StructuralCounterfactuals",
     "TargetReached",
+    "TrainingHistory",
+    "TrainingOptions",
+    "TransformerEncoder",
+    "TruncationWarning",
     "null_edits",
     "rewrite_twice",
 ]
