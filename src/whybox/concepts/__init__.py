@@ -24,6 +24,7 @@ from whybox.concepts._training import TrainingHistory, TrainingOptions
 from whybox.concepts.causal_embedding import CausalEmbedding
 from whybox.concepts.concept_effect import ConceptEffect
 from whybox.concepts.encoders import Encoder, TransformerEncoder, TruncationWarning
+from whybox.concepts.encoders_finetuned import FineTunedEncoder
 from whybox.concepts.flip import FlipCounterfactuals
 from whybox.concepts.llm_counterfactuals import LLMCounterfactuals
 from whybox.concepts.rewrite_twice import RewriteTwice, rewrite_twice
@@ -47,6 +48,7 @@ __all__ = [
     "Encoder",
     "Ended",
     "Example",
+    "FineTunedEncoder",
     "FittedClassifier",
     "FlipCounterfactuals",
     "LLMClassifier",

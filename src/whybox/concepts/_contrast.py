@@ -53,7 +53,7 @@ class ContrastSets:
     fixed: Bools
     single: bool
     concepts: tuple[Concept, ...]
-    _within: dict[int, tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
+    _within: dict[int, dict[str, _Members]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -150,75 +150,97 @@ class ContrastSets:
             treatment: (b,) positions of concepts.
             pool: (u,) positions of texts.
         """
-        mine, theirs = self.values[query][:, None, :], self.values[pool][None]  # (b, 1, c), (1, u, c)
-        matters = self.fixed[treatment][:, None, :]  # (b, 1, c)
-        known = ~(matters & ((mine < 0) | (theirs < 0))).any(axis=2)
-        differ = (matters & (mine != theirs)).sum(axis=2)
-        own, other = self.values[query, treatment][:, None], self.values[:, treatment][pool].T  # (b, 1), (b, u)
+        differ = np.zeros((len(query), len(pool)), dtype=np.int16)
+        known = np.ones(differ.shape, dtype=bool)
+        for c in range(self.values.shape[1]):
+            matters = self.fixed[treatment, c]
+            if matters.any():
+                mine, theirs = self.values[query, c][:, None], self.values[pool, c][None]  # (b, 1), (1, u)
+                differ += matters[:, None] & (mine != theirs)
+                known &= ~matters[:, None] | ((mine >= 0) & (theirs >= 0))
+        own, other = self.values[query, treatment][:, None], self.values[pool][:, treatment].T  # (b, 1), (b, u)
         same = self.groups[query][:, None] == self.groups[pool][None]
-        told = (own >= 0) & (other >= 0)
-        moved = differ == 1 if self.single else differ >= 1
-        near = same & told & known & (query[:, None] != pool[None])
-        return np.stack(
-            [
-                near & (own != other) & (differ == 0),
-                ~same & known & (differ == 0),
-                near & (own == other) & moved,
-                ~same & known & (differ > 0),
-            ]
-        )
+        near = same & known & (own >= 0) & (other >= 0) & (query[:, None] != pool[None])
+        far, agree = ~same & known, differ == 0
+        moved = differ == 1 if self.single else ~agree
+        return np.stack([near & (own != other) & agree, far & agree, near & (own == other) & moved, far & ~agree])
 
     def examples(self, treatments: Sequence[int]) -> tuple[Ints, Ints]:
         """(query, treatment) pairs that have at least one counterfactual or one text of notCF."""
         queries, chosen = [], []
         for t in treatments:
-            starts, _ = self._pairs(t)
-            has = np.flatnonzero(np.diff(starts) > 0)
+            has = np.flatnonzero((self._index(t)["CF"].counts > 0) | (self._index(t)["notCF"].counts > 0))
             queries.append(has)
             chosen.append(np.full(len(has), t))
         return np.concatenate(queries).astype(np.int64), np.concatenate(chosen).astype(np.int64)
 
     def pool(self, query: Ints, treatment: Ints, samples: int, rng: np.random.Generator) -> Ints:
-        """The queries, with up to ``samples`` texts of each of their four sets."""
+        """The queries, with up to ``samples`` texts of each of their four sets, sorted."""
         chosen = [query]
-        for q, t in zip(query.tolist(), treatment.tolist(), strict=True):
-            starts, members = self._pairs(t)
-            near = members[starts[q] : starts[q + 1]]  # CF and notCF
-            kind = self.masks(np.array([q]), np.array([t]), near)
-            chosen += [_some(near[kind[k, 0]], samples, rng) for k in (0, 2)]
-            matched = self._matched(t, q)
-            chosen.append(_some(matched[self.groups[matched] != self.groups[q]], samples, rng))
-            chosen.append(rng.integers(0, len(self.texts), size=samples))  # nearly all are in notM
+        for t in np.unique(treatment).tolist():
+            asked = query[treatment == t]
+            chosen += [members.some(asked, samples, rng) for members in self._index(t).values()]
+        chosen.append(rng.integers(0, len(self.texts), size=samples * len(query)))  # nearly all are in notM
         return np.unique(np.concatenate(chosen))
 
-    def _pairs(self, treatment: int) -> tuple[Ints, Ints]:
-        """For every text, the texts of its original that are in CF or notCF: (N + 1,) starts and the members."""
+    def _index(self, treatment: int) -> dict[str, _Members]:
+        """For every text its members of CF and of notCF, and those texts that agree with it in all that must stay."""
         if treatment not in self._within:
-            order = np.argsort(self.groups, kind="stable")
-            sizes = np.bincount(self.groups)[self.groups[order]]
-            first = np.searchsorted(self.groups[order], self.groups[order])
-            left = np.repeat(order, sizes)
-            inside = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-            right = order[np.repeat(first, sizes) + inside]
-            a, b, matters = self.values[left], self.values[right], self.fixed[treatment]
-            known = (((a >= 0) & (b >= 0)) | ~matters).all(axis=1) & (a[:, treatment] >= 0) & (b[:, treatment] >= 0)
-            differ = ((a != b) & matters).sum(axis=1)
-            equal = a[:, treatment] == b[:, treatment]
-            moved = differ == 1 if self.single else differ >= 1
-            kept = known & (left != right) & ((~equal & (differ == 0)) | (equal & moved))
-            left, right = left[kept], right[kept]
-            by = np.lexsort((right, left))
-            starts = np.searchsorted(left[by], np.arange(len(self.texts) + 1))
-            self._within[treatment] = starts.astype(np.int64), right[by].astype(np.int64)
+            n, matters = len(self.texts), self.fixed[treatment]
+            left, right = _within_groups(self.groups)
+            near = self._near(left, right, treatment)
+            key = np.unique(self.values[:, matters], axis=0, return_inverse=True)[1].reshape(-1)  # equal where all that must stay is
+            key = np.where((self.values[:, matters] >= 0).all(axis=1), key, n + np.arange(n))  # what is not known is equal to none
+            by = np.argsort(key, kind="stable")
+            starts = np.searchsorted(key[by], key)
+            matched = _Members(by, starts, np.searchsorted(key[by], key, side="right") - starts)
+            self._within[treatment] = {
+                "CF": _Members.of(left[near[0]], right[near[0]], n),
+                "notCF": _Members.of(left[near[1]], right[near[1]], n),
+            }
+            self._within[treatment]["M"] = matched
         return self._within[treatment]
 
-    def _matched(self, treatment: int, query: int) -> Ints:
-        """Texts with the query's values of all concepts that must stay."""
-        matters = self.fixed[treatment]
-        mine = self.values[query, matters]
-        if (mine < 0).any():
-            return np.zeros(0, dtype=np.int64)
-        return np.flatnonzero((self.values[:, matters] == mine).all(axis=1))
+    def _near(self, left: Ints, right: Ints, treatment: int) -> tuple[Bools, Bools]:
+        """Which pairs of texts of one original are (text, CF) and which are (text, notCF)."""
+        a, b, matters = self.values[left], self.values[right], self.fixed[treatment]
+        known = (((a >= 0) & (b >= 0)) | ~matters).all(axis=1) & (a[:, treatment] >= 0) & (b[:, treatment] >= 0) & (left != right)
+        differ = ((a != b) & matters).sum(axis=1)
+        equal = a[:, treatment] == b[:, treatment]
+        return known & ~equal & (differ == 0), known & equal & (differ == 1 if self.single else differ >= 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Members:
+    """For every text, a run of an array of positions."""
+
+    members: Ints
+    starts: Ints
+    counts: Ints
+
+    @classmethod
+    def of(cls, left: Ints, right: Ints, n: int) -> _Members:
+        by = np.lexsort((right, left))
+        counts = np.bincount(left, minlength=n)
+        return cls(right[by], np.cumsum(counts) - counts, counts)
+
+    def some(self, query: Ints, n: int, rng: np.random.Generator) -> Ints:
+        """All members of each query's run if they are at most n, else n drawn with replacement."""
+        counts = self.counts[query][:, None]
+        drawn = np.floor(rng.random((len(query), n)) * counts).astype(np.int64)
+        at = np.where(counts <= n, np.arange(n)[None], drawn)
+        inside = at < counts
+        found: Ints = self.members[(self.starts[query][:, None] + at)[inside]]
+        return found
+
+
+def _within_groups(groups: Ints) -> tuple[Ints, Ints]:
+    """All ordered pairs of positions of one group."""
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)[groups[order]]
+    first = np.searchsorted(groups[order], groups[order])
+    inside = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.repeat(order, sizes), order[np.repeat(first, sizes) + inside]
 
 
 def contrastive_loss(similarity: Tensor, masks: Bools, temperature: float) -> Tensor:
@@ -253,7 +275,3 @@ def _codes(values: Sequence[str | None], concept: Concept) -> Ints:
     if wrong := sorted({str(v) for v in values if v is not None and v not in known}):
         raise InputError(f"labels: {wrong} are not values of the concept {concept.name!r}; its values are {concept.values}")
     return np.array([-1 if v is None else known[v] for v in values], dtype=np.int64)
-
-
-def _some(members: Ints, n: int, rng: np.random.Generator) -> Ints:
-    return members if len(members) <= n else members[rng.choice(len(members), size=n, replace=False)]

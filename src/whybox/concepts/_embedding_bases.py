@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,9 +36,16 @@ class ProjectedEncoder:
         """(n, e) vectors.
 
         Raises:
-            ShapeError: the base does not give d dimensions.
+            InputError: the base does not give d dimensions.
         """
-        vectors = unit(check_vectors(self.base(texts), len(texts), "base"))
+        return self.project(unit(check_vectors(self.base(texts), len(texts), "base")))
+
+    def project(self, vectors: Embedding) -> Embedding:
+        """(n, e) vectors of base vectors of length 1, (n, d).
+
+        Raises:
+            InputError: they have another number of dimensions.
+        """
         if vectors.shape[1] != self.weight.shape[1]:
             raise InputError(
                 f"base: expected vectors of {self.weight.shape[1]} dimensions, got {vectors.shape[1]}; is it the same encoder?"
@@ -86,9 +93,7 @@ class Tuned:
         self._tokens, self._cut = base.tokens(texts)
 
     def digest(self) -> str:
-        from whybox.models.torch import TorchCall
-
-        return TorchCall(self._base.model).fingerprint()
+        return Retuned.digest(self._base)
 
     def begin(self) -> tuple[Any, Any, Any]:
         import torch
@@ -103,3 +108,71 @@ def unit(vectors: NDArray[Any]) -> Embedding:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: Embedding = (vectors / np.where(norms > 0, norms, 1.0)).astype(np.float32, copy=False)
     return scaled
+
+
+def together(encoders: Sequence[Encoder], texts: Sequence[str]) -> list[Embedding]:
+    """The vectors of several encoders; a base that they share is asked once."""
+    known: dict[int, Embedding] = {}
+    found = []
+    for encoder in encoders:
+        if not isinstance(encoder, ProjectedEncoder):
+            found.append(encoder(texts))
+            continue
+        if id(encoder.base) not in known:
+            known[id(encoder.base)] = unit(check_vectors(encoder.base(texts), len(texts), "base"))
+        found.append(encoder.project(known[id(encoder.base)]))
+    return found
+
+
+class Retuned:
+    """Weights of a base that was itself trained, to and from tensors."""
+
+    @staticmethod
+    def digest(base: TransformerEncoder) -> str:
+        """Hash of weights and of how the encoder reads."""
+        from whybox.models.torch import TorchCall
+
+        return f"{TorchCall(base.model).fingerprint()} {base.pooling} {base.normalize} {base.limit}"
+
+    @staticmethod
+    def tensors(encoder: TransformerEncoder, prefix: str) -> dict[str, Any]:
+        """Its weights by name."""
+        return {prefix + key: value for key, value in encoder.model.state_dict().items()}
+
+    @staticmethod
+    def load(path: str, base: Encoder, tensors: Mapping[str, Any], prefix: str) -> TransformerEncoder:
+        """A copy of the base with these weights.
+
+        Raises:
+            InputError: the base is none that they fit.
+        """
+        if not isinstance(base, TransformerEncoder):
+            raise InputError(
+                f"{path}: the base itself was trained; pass a TransformerEncoder of its architecture, got {type(base).__name__}"
+            )
+        model = copy.deepcopy(base.model)
+        try:
+            model.load_state_dict({key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)})
+        except RuntimeError as error:
+            raise InputError(f"{path}: its weights do not fit the base: {error}") from error
+        return replace(base, model=model.eval())
+
+
+_PROBE = "The quick brown fox was good, but the service of the lazy dog was bad."
+
+
+def probe(base: Encoder) -> list[float]:
+    """The vector of a fixed sentence, which tells on loading whether the base is the same."""
+    values: list[float] = unit(check_vectors(base([_PROBE]), 1, "base"))[0].astype(float).tolist()
+    return values
+
+
+def check_probe(base: Encoder, there: Sequence[float], path: str) -> None:
+    """Refuse a base that reads the sentence in another way.
+
+    Raises:
+        InputError: it does.
+    """
+    here = np.array(probe(base))
+    if len(here) != len(there) or np.abs(here - np.array(there)).max() > 1e-3:
+        raise InputError(f"{path}: was trained on another base; pass the encoder that it was fitted with")

@@ -96,6 +96,11 @@ class TrainingHistory:
     stopped: str
     seconds: float = field(default=0.0, compare=False)
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> TrainingHistory:
+        """A history that went through JSON."""
+        return cls(**{**plain, "train": tuple(plain["train"]), "validation": tuple(plain["validation"])})
+
 
 def split(groups: Ints, share: float, seed: int, *names: str) -> tuple[Ints, Ints]:
     """Positions for training and for validation; a group (an original with its edits) is on one side.

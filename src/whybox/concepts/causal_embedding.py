@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ import numpy as np
 from whybox.concepts._classifiers import ConceptClassifier
 from whybox.concepts._concept import Concept, by_name
 from whybox.concepts._contrast import ContrastSets, contrastive_loss
-from whybox.concepts._embedding_bases import Frozen, ProjectedEncoder, Tuned, unit
+from whybox.concepts._embedding_bases import Frozen, ProjectedEncoder, Retuned, Tuned, check_probe, probe, together, unit
 from whybox.concepts._graph import CausalGraph, Estimand, check_estimand
 from whybox.concepts._source import CounterfactualSource, check_texts
 from whybox.concepts._training import TrainingHistory, TrainingOptions, fit, read_tensors, split, write_tensors
-from whybox.concepts.encoders import Embedding, Encoder, TransformerEncoder, check_vectors
+from whybox.concepts.encoders import Embedding, Encoder, TransformerEncoder
 from whybox.errors import InputError, MissingDependencyError, OptionError
 from whybox.explanations.counterfactuals import Counterfactuals
 from whybox.typing import Ints
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT, VERSION = "whybox.causal_embedding", 1
-_PROBE = "The quick brown fox was good, but the service of the lazy dog was bad."  # tells on loading whether the base is the same
 _ALL = ""  # the name of the one encoder that serves every concept
 
 
@@ -55,8 +53,8 @@ class CausalEmbedding:
         >>> labels = {c.name: data.values(c.name) for c in data.concepts}
         >>> source = StructuralCounterfactuals(data, estimand="direct")
         >>> e = CausalEmbedding.fit(base, data.texts, source, data.concepts, labels=labels, options=TrainingOptions(epochs=2))
-        >>> e(data.texts).shape, e.histories[""].stopped
-        ((30, 6), 'epochs')
+        >>> e(data.texts).shape, e.histories["food"].stopped
+        ((30, 30), 'epochs')
     """
 
     encoders: Mapping[str, Encoder]
@@ -76,10 +74,10 @@ class CausalEmbedding:
         graph: CausalGraph | None = None,
         estimand: Estimand | None = None,
         tune: bool = False,
-        per_concept: bool = False,
+        shared: bool = False,
         dimension: int = 128,
         temperature: float = 0.1,
-        samples: int = 8,
+        samples: int = 5,
         k: int = 1,
         options: TrainingOptions | None = None,
         seed: int = 0,
@@ -101,10 +99,11 @@ class CausalEmbedding:
             estimand: "total" or "direct"; None (default) is "total" with a graph and "direct" without.
             tune: train the base itself, which must be a TransformerEncoder. Default False: the base's vectors stay as they are, and a
                 matrix is learnt that goes on top, which takes seconds to minutes.
-            per_concept: an encoder for each concept. Default False: one for all.
+            shared: one encoder for all concepts. Default False: one for each, as published; what must be near for one concept
+                must be far for another, and the vectors are better for it.
             dimension: of the vectors, at most the base's. Default 128; with ``tune`` the base's.
             temperature: of the loss. Default 0.1.
-            samples: the most texts drawn of each set of a query. Default 8.
+            samples: the most texts drawn of each set of a query. Default 5.
             k: edits a text, concept and value, if counterfactuals is a source. Default 1.
             options: epochs, batch, rate, patience. Default: TrainingOptions(), with ``tune`` TrainingOptions(12, 8, 2e-5, patience=2).
             seed: of everything that is drawn. On a CPU the same seed gives the same bits.
@@ -140,7 +139,7 @@ class CausalEmbedding:
         settings = {
             "estimand": meant,
             "tune": tune,
-            "per_concept": per_concept,
+            "shared": shared,
             "dimension": dimension,
             "temperature": float(temperature),
             "samples": samples,
@@ -155,7 +154,7 @@ class CausalEmbedding:
             Path(checkpoint).mkdir(parents=True, exist_ok=True)
         encoders: dict[str, Encoder] = {}
         histories: dict[str, TrainingHistory] = {}
-        units = {name: [i] for i, name in enumerate(names)} if per_concept else {_ALL: list(range(len(names)))}
+        units = {_ALL: list(range(len(names)))} if shared else {name: [i] for i, name in enumerate(names)}
         for number, (name, treatments) in enumerate(units.items()):
             query, treatment = sets.examples(treatments)
             if not len(query):
@@ -203,29 +202,25 @@ class CausalEmbedding:
         return self.encoders[_ALL] if _ALL in self.encoders else self.encoders[concept]
 
     def __call__(self, texts: Sequence[str]) -> Embedding:
-        """(n, e) vectors, for an embedding that serves all concepts.
+        """(n, e) vectors for any concept: where there is an encoder for each, all their vectors side by side, so that cosines are averaged.
 
-        Raises:
-            OptionError: there is an encoder for each concept, so it must be said which.
+        What serves one concept best is ``for_concept(concept)``.
         """
-        if _ALL not in self.encoders:
-            raise OptionError(f"there is an encoder for each of {sorted(self.encoders)}; call for_concept(name)(texts)")
-        return self.encoders[_ALL](texts)
+        if _ALL in self.encoders:
+            return self.encoders[_ALL](texts)
+        return np.concatenate([unit(v) for v in together(list(self.encoders.values()), texts)], axis=1)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights and settings as safetensors. The base is not saved; with ``tune`` its trained weights are."""
         import torch
 
-        from whybox.models.torch import TorchCall
-
         tensors, probes = {}, {}
         for i, (name, encoder) in enumerate(self.encoders.items()):
             if isinstance(encoder, ProjectedEncoder):
                 tensors[f"{i}.weight"] = torch.from_numpy(np.array(encoder.weight))
-                probes[name] = unit(check_vectors(encoder.base([_PROBE]), 1))[0].astype(float).tolist()
+                probes[name] = probe(encoder.base)
             elif isinstance(encoder, TransformerEncoder):
-                tensors |= {f"{i}.model.{key}": value for key, value in encoder.model.state_dict().items()}
-                probes[name] = TorchCall(encoder.model).fingerprint()
+                tensors |= Retuned.tensors(encoder, f"{i}.")
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -251,32 +246,12 @@ class CausalEmbedding:
         encoders: dict[str, Encoder] = {}
         for i, name in enumerate(header["encoders"]):
             if header["settings"].get("tune"):
-                encoders[name] = _retuned(
-                    path, base, {k.removeprefix(f"{i}.model."): v for k, v in tensors.items() if k.startswith(f"{i}.")}
-                )
-                continue
-            encoders[name] = ProjectedEncoder(base, tensors[f"{i}.weight"].numpy())
-            here, there = unit(check_vectors(base([_PROBE]), 1, "base"))[0], np.array(header["probes"][name])
-            if here.shape != there.shape or np.abs(here - there).max() > 1e-3:
-                raise InputError(f"{fspath(path)}: was trained on another base; pass the encoder that it was fitted with")
-        histories = {
-            name: TrainingHistory(**{**h, "train": tuple(h["train"]), "validation": tuple(h["validation"])})
-            for name, h in header["histories"].items()
-        }
+                encoders[name] = Retuned.load(fspath(path), base, tensors, f"{i}.")
+            else:
+                check_probe(base, header["probes"][name], fspath(path))
+                encoders[name] = ProjectedEncoder(base, tensors[f"{i}.weight"].numpy())
+        histories = {name: TrainingHistory.of(found) for name, found in header["histories"].items()}
         return cls(encoders, histories, header["settings"])
-
-
-def _retuned(path: str | PathLike[str], base: Encoder, weights: Mapping[str, Tensor]) -> TransformerEncoder:
-    if not isinstance(base, TransformerEncoder):
-        raise InputError(
-            f"{fspath(path)}: the base itself was trained; pass a TransformerEncoder of its architecture, got {type(base).__name__}"
-        )
-    model = copy.deepcopy(base.model)
-    try:
-        model.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise InputError(f"{fspath(path)}: its weights do not fit the base: {error}") from error
-    return replace(base, model=model.eval())
 
 
 def _results(
