@@ -129,10 +129,8 @@ class Retuned:
 
     @staticmethod
     def digest(base: TransformerEncoder) -> str:
-        """Hash of weights and of how the encoder reads."""
-        from whybox.models.torch import TorchCall
-
-        return f"{TorchCall(base.model).fingerprint()} {base.pooling} {base.normalize} {base.limit}"
+        """How the encoder reads a sentence. Not its weights: those of parts that are not used may be drawn anew whenever it is loaded."""
+        return f"{np.round(probe(base), 4).tolist()} {base.pooling} {base.normalize} {base.limit}"
 
     @staticmethod
     def tensors(encoder: TransformerEncoder, prefix: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import is_out_of_memory
+from whybox._arrays import is_array, is_out_of_memory, to_numpy
+from whybox._random import torch_stream
 from whybox.errors import InputError, MissingDependencyError, ModelError, OptionError, ShapeError
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ def check_vectors(vectors: Any, n: int, name: str = "encoder") -> Embedding:
         ShapeError: not one vector a text.
         ModelError: a vector holds NaN or an infinite number.
     """
-    from whybox._arrays import is_array, to_numpy
-
     array = np.asarray(to_numpy(vectors) if is_array(vectors) else vectors)
     if array.ndim != 2 or len(array) != n or array.shape[1] == 0:
         raise ShapeError(f"{name}: expected ({n}, e) vectors, one a text, got an array of shape {array.shape}")
@@ -139,13 +138,13 @@ class TransformerEncoder:
                 f"{fspath(path)}: expected a folder with config.json, weights and tokenizer; nothing is downloaded here. "
                 "Pass the folder of a model, or load model and tokenizer yourself and call TransformerEncoder(model, tokenizer)"
             )
-        said = _sentence_settings(folder)
-        chosen = pooling or said.get("pooling") or "mean"
-        model = AutoModel.from_pretrained(folder, local_files_only=True)
+        said = _sentence_settings(folder, pooling)
+        with torch_stream(0, "load"):  # weights that the folder lacks, such as a pooler that is not used here, are drawn
+            model = AutoModel.from_pretrained(folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         if device is not None:
             model = model.to(device)
-        return cls(model.eval(), tokenizer, chosen, bool(said.get("normalize")), said.get("max_tokens"), batch_size)
+        return cls(model.eval(), tokenizer, said["pooling"], bool(said.get("normalize")), said.get("max_tokens"), batch_size)
 
     @property
     def limit(self) -> int | None:
@@ -245,16 +244,16 @@ class TransformerEncoder:
         return check_vectors(np.concatenate(found)[[at[text] for text in texts]], len(texts), repr(self))
 
 
-def _sentence_settings(folder: Path) -> dict[str, Any]:
+def _sentence_settings(folder: Path, pooling: Pooling | None) -> dict[str, Any]:
     """What the folder of a sentence encoder says of pooling, length and normalisation."""
 
     def read(name: str) -> Any:
         return json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else None
 
-    said: dict[str, Any] = {"max_tokens": (read("sentence_bert_config.json") or {}).get("max_seq_length")}
+    said: dict[str, Any] = {"max_tokens": (read("sentence_bert_config.json") or {}).get("max_seq_length"), "pooling": pooling or "mean"}
     for module in read("modules.json") or []:
         kind = str(module.get("type", "")).rsplit(".", 1)[-1]
-        if kind == "Pooling":
+        if kind == "Pooling" and pooling is None:
             modes = read(f"{module['path']}/config.json") or {}
             on = [name for name, value in modes.items() if name.startswith("pooling_mode_") and value is True]
             known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
@@ -265,7 +264,7 @@ def _sentence_settings(folder: Path) -> dict[str, Any]:
             said["pooling"] = known[on[0]]
         elif kind == "Normalize":
             said["normalize"] = True
-        elif kind not in ("Transformer", ""):
+        elif kind not in ("Transformer", "Pooling", ""):
             raise InputError(
                 f"{folder}: its layer {kind!r} is not known here; wrap the model in a function of texts, which is an encoder too"
             )
