@@ -74,6 +74,7 @@ class CausalEmbedding:
         graph: CausalGraph | None = None,
         estimand: Estimand | None = None,
         tune: bool = False,
+        treatments: Sequence[str] | None = None,
         shared: bool = False,
         dimension: int = 128,
         temperature: float = 0.1,
@@ -99,6 +100,7 @@ class CausalEmbedding:
             estimand: "total" or "direct"; None (default) is "total" with a graph and "direct" without.
             tune: train the base itself, which must be a TransformerEncoder. Default False: the base's vectors stay as they are, and a
                 matrix is learnt that goes on top, which takes seconds to minutes.
+            treatments: the concepts whose counterfactuals will be asked for. Default None: all.
             shared: one encoder for all concepts. Default False: one for each, as published; what must be near for one concept
                 must be far for another, and the vectors are better for it.
             dimension: of the vectors, at most the base's. Default 128; with ``tune`` the base's.
@@ -132,6 +134,9 @@ class CausalEmbedding:
         results = _results(counterfactuals, originals, concepts, labels, k, seed)
         sets = ContrastSets.of(originals, results, concepts, labels=labels, classifier=classifier, graph=graph, estimand=meant)
         names = [c.name for c in sets.concepts]
+        wanted = names if treatments is None else list(treatments)
+        if not wanted or isinstance(treatments, str) or not set(wanted) <= set(names):
+            raise OptionError(f"treatments: expected some of the concepts {names}, got {treatments!r}")
         where = torch.device(device) if device is not None else next(base.model.parameters()).device if tune else torch.device("cpu")  # type: ignore[attr-defined]  # checked above
         start = (
             Tuned(base, sets.texts, where) if isinstance(base, TransformerEncoder) and tune else Frozen(base, sets.texts, dimension, where)
@@ -144,7 +149,7 @@ class CausalEmbedding:
             "temperature": float(temperature),
             "samples": samples,
             "seed": int(seed),
-            "concepts": names,
+            "concepts": wanted,
             "texts": len(originals),
             "edits": len(sets.texts) - len(set(originals)),
             "options": {name: value for name, value in vars(chosen).items() if name != "save_seconds"},
@@ -154,12 +159,12 @@ class CausalEmbedding:
             Path(checkpoint).mkdir(parents=True, exist_ok=True)
         encoders: dict[str, Encoder] = {}
         histories: dict[str, TrainingHistory] = {}
-        units = {_ALL: list(range(len(names)))} if shared else {name: [i] for i, name in enumerate(names)}
-        for number, (name, treatments) in enumerate(units.items()):
-            query, treatment = sets.examples(treatments)
+        units = {_ALL: [names.index(name) for name in wanted]} if shared else {name: [names.index(name)] for name in wanted}
+        for number, (name, columns) in enumerate(units.items()):
+            query, treatment = sets.examples(columns)
             if not len(query):
                 raise InputError(
-                    f"counterfactuals: no text has a usable edit for {name or names!r}; edit more texts, or look at the labels"
+                    f"counterfactuals: no text has a usable edit for {name or wanted!r}; edit more texts, or look at the labels"
                 )
             modules, vectors, encoder = start.begin()
 
