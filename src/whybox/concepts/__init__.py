@@ -22,19 +22,25 @@ from whybox.concepts._prompts import STRATEGIES, Example, PromptTemplate
 from whybox.concepts._source import CounterfactualSource, Paraphraser
 from whybox.concepts._training import TrainingHistory, TrainingOptions
 from whybox.concepts.causal_embedding import CausalEmbedding
+from whybox.concepts.causalm import CausaLM
 from whybox.concepts.concept_effect import ConceptEffect
 from whybox.concepts.encoders import Encoder, TransformerEncoder, TruncationWarning
 from whybox.concepts.encoders_finetuned import FineTunedEncoder
 from whybox.concepts.flip import FlipCounterfactuals
+from whybox.concepts.leace import LEACE
 from whybox.concepts.llm_counterfactuals import LLMCounterfactuals
 from whybox.concepts.rewrite_twice import RewriteTwice, rewrite_twice
 from whybox.concepts.structural import StructuralCounterfactuals
+from whybox.concepts.tcav import TCAV, TCAVResult
 
 __all__ = [
+    "LEACE",
     "STRATEGIES",
+    "TCAV",
     "Answered",
     "CallableClassifier",
     "Candidate",
+    "CausaLM",
     "CausalEmbedding",
     "CausalGraph",
     "Changed",
@@ -63,6 +69,7 @@ __all__ = [
     "Similar",
     "SimilarLength",
     "StructuralCounterfactuals",
+    "TCAVResult",
     "TargetReached",
     "TrainingHistory",
     "TrainingOptions",

@@ -174,3 +174,14 @@ def check_probe(base: Encoder, there: Sequence[float], path: str) -> None:
     here = np.array(probe(base))
     if len(here) != len(there) or np.abs(here - np.array(there)).max() > 1e-3:
         raise InputError(f"{path}: was trained on another base; pass the encoder that it was fitted with")
+
+
+def linear(d: int, e: int, rng: np.random.Generator) -> Any:
+    """A linear layer with weights from a generator of ours."""
+    import torch
+
+    layer = torch.nn.Linear(d, e, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(rng.uniform(-1, 1, (e, d)) / np.sqrt(d)))
+        layer.bias.zero_()
+    return layer

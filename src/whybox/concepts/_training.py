@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -141,9 +141,10 @@ def fit(
     device: Any = None,
     checkpoint: str | PathLike[str] | None = None,
     job: str = "",
+    keep: Literal["best", "last"] = "best",
     progress: bool = False,
 ) -> TrainingHistory:
-    """Train modules in place, and leave them with the weights of the epoch of the lowest validation loss.
+    """Train modules in place.
 
     Every draw is a function of the seed, the epoch and the step, so that a run that was killed goes on with the same bits.
 
@@ -158,6 +159,7 @@ def fit(
         device: where dropout draws.
         checkpoint: path of the file that training goes on from, or None.
         job: identifies data and settings; a checkpoint of another job is refused.
+        keep: the weights of the epoch of the lowest validation loss (default), or the last ones.
         progress: show a bar of epochs.
 
     Raises:
@@ -227,7 +229,8 @@ def fit(
             bar.set_postfix(loss=round(state.validation[-1], 4), best=state.best)
     if bar is not None:
         bar.close()
-    modules.load_state_dict(best)
+    if keep == "best":
+        modules.load_state_dict(best)
     modules.eval()
     return TrainingHistory(state.train, state.validation, state.best, state.stopped, state.seconds)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whybox.concepts._embedding_bases import Retuned, check_probe, probe, unit
+from whybox.concepts._embedding_bases import Retuned, check_probe, linear, probe, unit
 from whybox.concepts._source import check_texts
 from whybox.concepts._training import TrainingHistory, TrainingOptions, fit, read_tensors, split, write_tensors
 from whybox.concepts.encoders import Embedding, Encoder, TransformerEncoder, check_vectors
@@ -133,7 +133,7 @@ class FineTunedEncoder:
         from whybox._random import generator
 
         read = check_texts(texts)
-        wanted, classes = _targets(targets, len(read))
+        wanted, classes = distribution(targets, len(read))
         if tune and not isinstance(base, TransformerEncoder):
             raise OptionError(f"tune: only a TransformerEncoder can be trained itself, got {type(base).__name__}; leave tune out")
         if isinstance(dimension, bool) or not isinstance(dimension, (int, np.integer)) or dimension < 1:
@@ -145,20 +145,15 @@ class FineTunedEncoder:
         train, held = split(part_of, chosen.validation, seed, "fine-tuned encoder")
         rng = generator(seed, "fine-tuned encoder", "weights")
 
-        def linear(d: int, e: int) -> Any:
-            layer = torch.nn.Linear(d, e, device="meta").to_empty(device="cpu")
-            with torch.no_grad():
-                layer.weight.copy_(torch.from_numpy(rng.uniform(-1, 1, (e, d)) / np.sqrt(d)))
-                layer.bias.zero_()
-            return layer
-
         if tune:
             assert isinstance(base, TransformerEncoder)
             mine = replace(base, model=copy.deepcopy(base.model))
             mine.model.requires_grad_(True)
             tokens, _ = mine.tokens(read)
             where = torch.device(device) if device is not None else next(mine.model.parameters()).device
-            modules = torch.nn.ModuleDict({"base": mine.model, "out": linear(int(mine.model.config.hidden_size), len(classes))}).to(where)
+            modules = torch.nn.ModuleDict({"base": mine.model, "out": linear(int(mine.model.config.hidden_size), len(classes), rng)}).to(
+                where
+            )
             given = Retuned.digest(base)
 
             def logits(at: Ints) -> Tensor:
@@ -168,7 +163,9 @@ class FineTunedEncoder:
         else:
             vectors = unit(check_vectors(base(read), len(read), "base"))
             where = torch.device(device or "cpu")
-            modules = torch.nn.ModuleDict({"hidden": linear(vectors.shape[1], dimension), "out": linear(dimension, len(classes))}).to(where)
+            modules = torch.nn.ModuleDict(
+                {"hidden": linear(vectors.shape[1], dimension, rng), "out": linear(dimension, len(classes), rng)}
+            ).to(where)
             inputs = torch.from_numpy(vectors).to(where)
             given = hashlib.sha256(vectors.tobytes()).hexdigest()
 
@@ -251,19 +248,19 @@ def _arrays(layer: Any) -> tuple[Embedding, Embedding]:
     return layer.weight.detach().cpu().numpy().copy(), layer.bias.detach().cpu().numpy().copy()
 
 
-def _targets(targets: Any, n: int) -> tuple[Floats, tuple[str, ...]]:
+def distribution(targets: Any, n: int, name: str = "targets") -> tuple[Floats, tuple[str, ...]]:
     """(n, k) probabilities and the names of the k."""
     array = np.asarray(targets)
     if len(array) != n:
-        raise InputError(f"targets: expected {n}, one a text, got {len(array)}")
+        raise InputError(f"{name}: expected {n}, one a text, got {len(array)}")
     if array.ndim == 2:
         shares = array.astype(np.float64)
         if shares.shape[1] < 2 or not np.isfinite(shares).all() or (shares < 0).any() or np.abs(shares.sum(axis=1) - 1).max() > 1e-3:
-            raise InputError("targets: expected (n, k) probabilities that sum to 1, k at least 2; labels go in as one value a text")
+            raise InputError(f"{name}: expected (n, k) probabilities that sum to 1, k at least 2; labels go in as one value a text")
         return shares, tuple(str(i) for i in range(shares.shape[1]))
     if array.ndim != 1 or any(value is None for value in array.tolist()):
-        raise InputError("targets: expected one label a text, none of them None, or (n, k) probabilities")
+        raise InputError(f"{name}: expected one label a text, none of them None, or (n, k) probabilities")
     classes, codes = np.unique(array, return_inverse=True)
     if len(classes) < 2:
-        raise InputError(f"targets: expected at least two different labels, got {classes.tolist()}")
-    return np.eye(len(classes))[codes.reshape(-1)], tuple(str(name) for name in classes.tolist())
+        raise InputError(f"{name}: expected at least two different labels, got {classes.tolist()}")
+    return np.eye(len(classes))[codes.reshape(-1)], tuple(str(value) for value in classes.tolist())
