@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from whybox import datasets
 from whybox.concepts import CausalGraph, Concept, ConceptEffect, FittedClassifier, StructuralCounterfactuals
 from whybox.evaluation import Pairs, pairs_of
-from whybox.explanations import Intervention
+from whybox.explanations import Counterfactuals, Edit, Intervention
 
 ASPECTS = ("food", "ambiance", "service", "noise")
 VALUES = ("Negative", "Positive", "unknown")
@@ -45,6 +45,8 @@ class Task:
         texts: those that are explained, of each concept.
         current: their values, of each concept.
         gold: the explained model to the true pairs.
+        rated: texts and labels for encoders that are fine-tuned on the label.
+        edited: originals and their counterfactuals for the causal embedding, at most so many originals.
         graph: if it is known.
         not_told: the value that says that a text does not tell a concept.
     """
@@ -58,9 +60,10 @@ class Task:
     texts: dict[str, list[str]]
     current: dict[str, list[str]]
     gold: Callable[[Any], Pairs]
+    rated: tuple[list[str], list[str]]
+    edited: Callable[[int | None], tuple[tuple[str, ...], Any]]
     graph: CausalGraph | None = None
     not_told: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def classifier(self) -> FittedClassifier:
@@ -77,7 +80,7 @@ class Task:
         made = []
         for concept in self.concepts:
             if texts := self.texts.get(concept.name):
-                explain = ConceptEffect(model, source, k=k, n_bootstrap=2).explain
+                explain = ConceptEffect(model, source, k=k, n_bootstrap=20).explain
                 made.append(explain(texts, concept.name, to=concept.values, current=self.current[concept.name], seed=seed))
         return made
 
@@ -136,8 +139,37 @@ def cebab(folder: Path, quick: bool, split: str = "dev") -> Task:
         current={c: list(values.values()) for c, values in texts.items()},
         gold=gold,
         not_told="unknown",
-        extra={"exclusive": exclusive, "inclusive": inclusive, "ratings": [row["review_majority"] for row in half]},
+        rated=(
+            [row["description"] for row in exclusive if row["review_majority"] in STARS],
+            [row["review_majority"] for row in exclusive if row["review_majority"] in STARS],
+        ),
+        edited=lambda most: _human_edits(inclusive, {row["original_id"] for row in half}, most),
     )
+
+
+def _human_edits(rows: list[dict[str, Any]], originals: set[str], most: int | None) -> tuple[tuple[str, ...], Counterfactuals]:
+    """Originals of the training data and their human edits."""
+    first = {row["original_id"]: row for row in rows if row["is_original"] and row["original_id"] in originals}
+    first = dict(list(first.items())[:most])
+    place = {original: i for i, original in enumerate(first)}
+    edits = [
+        Edit(
+            place[row["original_id"]], row["edit_type"], _label(first[row["original_id"]], row["edit_type"]), target, 0, row["description"]
+        )
+        for row in rows
+        if row["original_id"] in place
+        and not row["is_original"]
+        and row["edit_type"] in ASPECTS
+        and (target := _label(row, row["edit_type"]))
+    ]
+    texts = tuple(row["description"] for row in first.values())
+    return texts, Counterfactuals(texts=texts, edits=tuple(edits), source="human", estimand="direct")
+
+
+def _exact_edits(data: Any) -> tuple[tuple[str, ...], list[Counterfactuals]]:
+    """Texts of a structural model and their exact counterfactuals."""
+    source = StructuralCounterfactuals(data)
+    return data.texts, [source.counterfactuals(data.texts, c.name, to=value) for c in data.concepts for value in c.values]
 
 
 def structural(name: str, quick: bool) -> Task:
@@ -148,7 +180,7 @@ def structural(name: str, quick: bool) -> Task:
 
     def gold(model: Any) -> Pairs:
         true = [
-            ConceptEffect(model, StructuralCounterfactuals(held_out), n_bootstrap=2).explain(
+            ConceptEffect(model, StructuralCounterfactuals(held_out), n_bootstrap=20).explain(
                 held_out.texts, c.name, to=c.values, current=held_out.values(c.name)
             )
             for c in held_out.concepts
@@ -172,11 +204,12 @@ def structural(name: str, quick: bool) -> Task:
         current={c: list(held_out.values(c)) for c in names},
         gold=gold,
         graph=held_out.graph,
-        extra={"data": pool, "ratings": [str(code) for code in pool.labels]},
+        rated=(list(train.texts[:1000]), [str(code) for code in train.labels[:1000]]),
+        edited=lambda most: _exact_edits(train.rows(range(min(most or 100, 100)))),
     )
 
 
-def stacked(task: Task, truth: Pairs, effects: Sequence[Any]) -> Any:
+def stacked(truth: Pairs, effects: Sequence[Any]) -> Any:
     """(p, k) estimates of the true pairs."""
     found = np.full(truth.effects.shape, np.nan)
     for e in effects:

@@ -91,7 +91,28 @@ def fine_tuned(task: Any, folder: Path, quick: bool, epochs: int = 2, most: int 
     return predict
 
 
-def own_encoders(task: Any, folder: Path, quick: bool) -> dict[str, Callable[[int], Any]]:
-    """Encoders that are trained for the task: name to (seed to encoder)."""
-    del task, folder, quick
-    return {}
+def own_encoders(task: Any, quick: bool) -> dict[str, Callable[[int], Any]]:
+    """Encoders that are trained for the task, each once a seed: name to (seed to encoder, or to one a concept). None without torch."""
+    if find_spec("torch") is None:
+        return {}
+    from whybox.concepts import CausalEmbedding, FineTunedEncoder, TfidfEncoder
+
+    @cache
+    def base() -> Any:
+        return mini_lm() or TfidfEncoder.fit(task.reads[0])
+
+    @cache
+    def on_label(seed: int) -> Any:
+        texts, labels = task.rated
+        return FineTunedEncoder.fit(base(), texts, labels, seed=seed)
+
+    def causal(start: Any, seed: int) -> dict[str, Any]:
+        texts, edits = task.edited(60 if quick else None)
+        e = CausalEmbedding.fit(start, texts, edits, task.concepts, classifier=task.classifier, graph=task.graph, seed=seed)
+        return {c.name: e.for_concept(c.name) for c in task.concepts}
+
+    return {
+        "FT match": on_label,
+        "causal embedding": cache(lambda seed: causal(base(), seed)),
+        "tried: causal loss on FT features": cache(lambda seed: causal(on_label(seed), seed)),
+    }

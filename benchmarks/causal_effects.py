@@ -42,27 +42,31 @@ LLM_SECONDS = 1.0  # of one LLM edit, for comparison
 
 
 class Methods:
-    """Name to a maker of the source; and whether K and the seed matter."""
+    """Makers of sources by name."""
 
-    def __init__(self, task: Task, cache_folder: Path, quick: bool) -> None:
-        self.task, self.folder, self.quick = task, cache_folder, quick
+    def __init__(self, task: Task, quick: bool) -> None:
+        self.task, self.quick = task, quick
         self.pool = CandidatePool(task.pool, task.labels, task.concepts, task.classifier)
         self.vectors = ConceptVectors(lambda texts, c: task.classifier.probabilities(texts, c)[0], tuple(c.name for c in task.concepts))
 
     @cache  # noqa: B019  # lives as long as the process
     def reader(self) -> PassageReader:
+        """Of passages, fitted to what concepts are read from."""
         return PassageReader.fit(*self.task.reads, not_told=self.task.not_told)
 
     @cache  # noqa: B019
     def words(self) -> TfidfEncoder:
+        """One entry a word."""
         return TfidfEncoder.fit(self.task.reads[0], dim=None)
 
     def match(self, encoder: Any, **options: Any) -> MatchedCounterfactuals:
+        """Whole texts."""
         given = {"unit": "texts", "graph": self.task.graph, **options}
         reader = self.reader() if given["unit"] == "passages" else None
         return MatchedCounterfactuals(self.pool, encoder, reader, classifier=None if reader else self.task.classifier, **given)
 
     def passages(self, encoder: Any = None, **options: Any) -> MatchedCounterfactuals:
+        """Passages; the encoder fitted to the pool unless one is given."""
         return self.match(encoder or TfidfEncoder.fit(self.task.pool), unit="passages", **options)
 
     def all(self) -> dict[str, tuple[bool, bool, Callable[[int], Any]]]:
@@ -88,9 +92,13 @@ class Methods:
         if mini_lm() is not None:
             found["pretrained encoder"] = (True, False, lambda _: self.match(mini_lm()))
             found["tried: default, ranked by pretrained encoder"] = (True, False, lambda _: self.passages(mini_lm()))
-        for name, make in own_encoders(self.task, self.folder, self.quick).items():
+        for name, make in own_encoders(self.task, self.quick).items():
             found[name] = (True, True, lambda seed, make=make: self.match(make(seed)))
-            found[f"tried: default, ranked by {name}"] = (True, True, lambda seed, make=make: self.passages(make(seed)))
+            found[f"tried: default, ranked by {name.removeprefix('tried: ')}"] = (
+                True,
+                True,
+                lambda seed, make=make: self.passages(make(seed)),
+            )
         return found
 
 
@@ -129,7 +137,7 @@ def measure(task: Task, model_name: str, model: Any, methods: Methods, ks: tuple
                     "pairs": sum(len(e.pair_original) for e in effects),
                     "settings": effects[0].counterfactuals.settings["calls"][0],
                 }  # fmt: skip
-                estimates = stacked(task, truth, effects)
+                estimates = stacked(truth, effects)
                 half = file.with_suffix(".half")
                 with half.open("wb") as out:
                     np.savez_compressed(out, estimates=estimates, about=json.dumps(about, default=str))
@@ -175,8 +183,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             return f"{r[metric]:.3f} [{r[f'{metric} low']:.3f}, {r[f'{metric} high']:.3f}]"
 
         lines.append(
-            f"| {r['data']} | {r['model']} | {r['method']} | {r['K']} | {cell('l2_cells')} | {r['l2_pairs']:.3f} | {r['cosine_cells']:.3f} | "
-            f"{r['norm_cells']:.3f} | {cell('order')} | {r['order_average']:.3f} | {r['ms a pair']:.1f} | {r['queries a pair']:.1f} |"
+            f"| {r['data']} | {r['model']} | {r['method']} | {r['K']} | {cell('l2_cells')} | {r['l2_pairs']:.3f} | "
+            f"{r['cosine_cells']:.3f} | {r['norm_cells']:.3f} | {cell('order')} | {r['order_average']:.3f} | {r['ms a pair']:.1f} | {r['queries a pair']:.1f} |"
         )
     return "\n".join(lines)
 
@@ -226,7 +234,7 @@ def main() -> None:
             print("cebab is left out: --data names no folder")
             continue
         task = cebab(args.data, args.quick, args.split) if name == "cebab" else structural(name, args.quick)
-        methods = Methods(task, args.out, args.quick)
+        methods = Methods(task, args.quick)
         for model_name, model in models(task, ["tfidf"] if args.quick else args.models.split(","), args.out, args.quick):
             truth = measure(task, model_name, model, methods, ks, seeds, args)
             print(f"{name}, {model_name}: {len(truth)} pairs in {len(truth.cells)} cells, {len(set(truth.originals))} originals")

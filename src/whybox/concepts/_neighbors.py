@@ -33,7 +33,7 @@ class Neighbors(Protocol):
 
 
 def exact_neighbors(queries: Vectors, pool: Vectors, k: int, among: Ints | None = None) -> tuple[Ints, Vectors]:
-    """Exact nearest neighbours by inner product; among equals the one that comes first in the pool.
+    """Exact nearest neighbours by inner product; equals stand in the order of the pool.
 
     Args:
         queries: (n, e) vectors.

@@ -106,7 +106,7 @@ class MatchedCounterfactuals:
             raise OptionError('estimand: "total" needs graph=CausalGraph(...), which says what may follow; without one ask for "direct"')
         if isinstance(self.encoder, Mapping) and (without := sorted({c.name for c in self.pool.concepts} - set(self.encoder))):
             raise InputError(f"encoder: expected one for each concept, got none for {without}")
-        if self.adjust != "cross-fit" and not 0 <= self.adjust <= 1:
+        if self.adjust != "cross-fit" and not (isinstance(self.adjust, (int, float)) and 0 <= self.adjust <= 1):
             raise OptionError(f'adjust: expected "cross-fit" or a share from 0 to 1, got {self.adjust!r}')
         for name in ("default_k", "outcome_texts"):
             check_count(name, getattr(self, name))

@@ -18,6 +18,7 @@ from whybox.typing import Floats, Ints
 
 _SILENT = "\x00says nothing"  # the class of passages that do not tell the concept
 _SURE = 0.7  # a passage as likely as this is one more that tells the value
+_NEVER = -30.0  # log-probability of what cannot be
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ class PassageReader:
         except ValueError as error:
             raise InputError(f"texts: expected texts with words, found none in {len(checked)} texts") from error
         whole = vectorizer.transform(checked)
-        models = {}
+        silenced: dict[str, list[str | None]] = {}
         for concept, values in labels.items():
             if isinstance(values, str) or len(values) != len(checked):
                 raise InputError(f"labels of {concept!r}: expected {len(checked)}, one a text, got {len(values)}")
             if len({v for v in values if v is not None}) < 2:
                 raise InputError(f"labels of {concept!r}: expected at least two different values, got {sorted({str(v) for v in values})}")
-            models[concept] = _fit(whole, passages, owner, which, [_SILENT if v == not_told else v for v in values], rounds, strength)
+            silenced[concept] = [_SILENT if v == not_told else v for v in values]
+        models = _fit(whole, passages, owner, which, silenced, rounds, strength)
         return cls(vectorizer, models, not_told, split)
 
     def pieces(self, text: str) -> list[str]:
@@ -130,25 +132,54 @@ class PassageReader:
         return tuple(found)
 
 
-def _fit(whole: Any, passages: Any, owner: Ints, which: Ints, values: Sequence[str | None], rounds: int, strength: float) -> Logistic:
-    """The classifier of passages of one concept."""
-    known = np.array([v is not None for v in values])
-    model = Logistic.fit(whole[known], [v for v in values if v is not None], strength=strength)
-    label = np.array([v or "" for v in values], dtype=object)[owner]  # of each passage's text
-    usable = known[owner]
+def _fit(
+    whole: Any,
+    passages: Any,
+    owner: Ints,
+    which: Ints,
+    values: Mapping[str, Sequence[str | None]],
+    rounds: int,
+    strength: float,
+) -> dict[str, Logistic]:
+    """The classifiers of passages of all concepts."""
+    models = {}
+    for concept, given in values.items():
+        known = np.array([v is not None for v in given])
+        models[concept] = Logistic.fit(whole[known], [v for v in given if v is not None], strength=strength)
     for _ in range(rounds):
-        probability = model.probabilities(passages)[which]
-        of_label = np.zeros(len(owner))
-        for i, value in enumerate(model.values):
-            of_label[label == value] = probability[label == value, i]
-        order = np.lexsort((-of_label, owner))
-        clearest = np.zeros(len(owner), dtype=bool)
-        clearest[order[np.r_[True, owner[order][1:] != owner[order][:-1]]]] = True
-        told = (label != _SILENT) & (clearest | (of_label > _SURE)) if _SILENT in model.values else (label != _SILENT) & clearest
-        silent = probability[:, model.values.index(_SILENT)] > 0.5 if _SILENT in model.values else np.ones(len(owner), dtype=bool)
-        use = usable & (told | (label == _SILENT) | silent)  # passages that may tell it or not teach nothing
-        counts = Counter(zip(which[use].tolist(), np.where(told, label, _SILENT)[use].tolist(), strict=True))
-        model = Logistic.fit(
-            passages[[i for i, _ in counts]], [value for _, value in counts], strength=strength, weights=list(counts.values())
-        )
-    return model
+        probability = {concept: model.probabilities(passages)[which] for concept, model in models.items()}
+        labels = {concept: np.array([v or "" for v in given], dtype=object)[owner] for concept, given in values.items()}
+        logs = {concept: _logs(probability[concept], models[concept].values, labels[concept]) for concept in values}
+        for concept, label in labels.items():
+            mine = logs[concept]
+            others = [logs[other] for other in values if other != concept]
+            # a passage that tells another concept as clearly tells this one by correlation only
+            clear = 2.0 * mine - (np.max(others, axis=0) if others else 0.0)
+            models[concept] = _again(models[concept], passages, which, owner, label, probability[concept], mine, clear, strength)
+    return models
+
+
+def _logs(probability: Floats, values: Sequence[str], label: Any) -> Floats:
+    """(p,) log-probability of each passage's text's label; very small where the text has none or does not tell the concept."""
+    found = np.full(len(label), _NEVER)
+    for i, value in enumerate(values):
+        if value != _SILENT:
+            found[label == value] = np.log(np.maximum(probability[label == value, i], 1e-12))
+    return found
+
+
+def _again(
+    model: Logistic, passages: Any, which: Ints, owner: Ints, label: Any, probability: Floats, mine: Floats, clear: Floats, strength: float
+) -> Logistic:
+    """Point at the clearest passage of each text, and fit to what was pointed at."""
+    order = np.lexsort((-clear, owner))
+    clearest = np.zeros(len(owner), dtype=bool)
+    clearest[order[np.r_[True, owner[order][1:] != owner[order][:-1]]]] = True
+    told = (mine > _NEVER) & clearest
+    silent = np.ones(len(owner), dtype=bool)
+    if _SILENT in model.values:
+        told |= mine > np.log(_SURE)
+        silent = probability[:, model.values.index(_SILENT)] > 0.5
+    use = (label != "") & (told | (label == _SILENT) | silent)  # passages that may tell it or not teach nothing
+    counts = Counter(zip(which[use].tolist(), np.where(told, label, _SILENT)[use].tolist(), strict=True))
+    return Logistic.fit(passages[[i for i, _ in counts]], [value for _, value in counts], strength=strength, weights=list(counts.values()))
