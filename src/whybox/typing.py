@@ -55,6 +55,9 @@ class Model:
         feature_names: the columns that the model was trained on, or None.
         wants_frame: the model was trained on a DataFrame and is called with one.
         max_batch: the most rows the model takes in one call, or None.
+        batch_rows: rows that a call should get, for a model that sorts and cuts its rows itself; None lets the engine look for the size.
+        rounding: how far an output may move with the other rows of its batch, relative to the batch's largest; 0.0 (default) is float32's
+            own rounding, half precision needs more. The engine's control rows allow it.
         fingerprint: identifies the model's version for checkpoints and caches, or None.
         identify: computes the fingerprint from the model's present content, which may take a while; None if it cannot be told.
         stream: as predict, and calls its second argument with the outputs of parts of the rows as soon as they are there, from one other
@@ -70,6 +73,8 @@ class Model:
     feature_names: tuple[str, ...] | None = None
     wants_frame: bool = False
     max_batch: int | None = None
+    batch_rows: int | None = None
+    rounding: float = 0.0
     fingerprint: str | None = None
     identify: Callable[[], str | None] | None = None
     stream: Callable[[Rows, OnAnswer], Any] | None = None
@@ -80,6 +85,21 @@ class Model:
         if self.fingerprint is not None or self.identify is None:
             return self.fingerprint
         return self.identify()
+
+
+@runtime_checkable
+class ModelSource(Protocol):
+    """What makes a Model of itself: :func:`whybox.as_model` asks it. Anyone's own adapter may."""
+
+    def to_model(self, output: str = "auto") -> Model:
+        """The model as the engine calls it.
+
+        Args:
+            output: "auto", "probability", "decision" or "value".
+
+        Raises:
+            OptionError: there is no such output.
+        """
 
 
 @dataclass(frozen=True)
