@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import whybox.explainers as explainers
+from whybox.engine import Engine
 from whybox.errors import OptionError
-from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PermutationSHAP
+from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PartitionSHAP, PermutationSHAP
+from whybox.spaces import Segments
 from whybox.spaces._text_bound import TextBound
-from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, shapley_values
+from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, owen_values, shapley_values
 from whybox.testing.saboteurs import SABOTEURS
 
 
@@ -47,6 +49,30 @@ def lime(**settings):
     return Case(lambda *a, **k: LIME(*a, min_score=None, **settings, **k), traits, excuse)
 
 
+@dataclass(frozen=True)
+class OfImages:
+    """An explainer of rows whose numbers are the pixels of an image with two lines, each pixel a segment, filled from background images.
+
+    That is the marginal game, asked through the image space. Its ragged explanations are given back with one array for all rows.
+    """
+
+    explainer: Any
+
+    def explain(self, x, **options):
+        e = self.explainer.explain(x, **options)
+        stacked = {name: None if getattr(e, name) is None else np.stack(getattr(e, name)) for name in ("values", "std_error", "data")}
+        return replace(e, **stacked, feature_names=e.feature_names[0], inputs=None, marks=None)
+
+
+def of_images(cls, **settings):
+    def make(model, background, engine):
+        d = background.shape[1]
+        space = Segments(np.arange(d).reshape(2, d // 2), fill=background, shape=(2, d // 2))
+        return OfImages(cls(model, space=space, engine=engine, **settings))
+
+    return make
+
+
 DRAWS_NOTHING = "it draws nothing: the same rows are asked for every seed"
 ERRORS_ARE_ZERO = "it is exact, so its intervals are points"
 LOCAL = "it is a local linear model of the outputs, weighted around the row"
@@ -60,6 +86,32 @@ LIME_EXCUSE = {
     "symmetric_features_share": SAMPLED,
     "no_error_where_exact": SAMPLED,
 }
+NO_TABLE = {"frames_reach_the_model_unchanged": "an image is no table; a DataFrame is refused by name"}
+# What an image space could break; the rest is the explainer's own, and checked above.
+IMAGE_CHECKS = (
+    "same_seed_same_bits",
+    "inputs_untouched",
+    "layout_changes_nothing",
+    "subset_gives_subset",
+    "chunk_size_changes_nothing",
+    "n_queries_is_what_the_model_saw",
+    "repeated_rows_cost_nothing",
+    "repeated_rows_are_alike",
+    "numpy_dtype_is_kept",
+    "torch_is_kept",
+    "array_api_is_kept",
+    "bad_input_is_a_named_error",
+    "target_picks_an_output",
+    "checkpoint_goes_on",
+    "cuda_equals_cpu",
+)
+
+
+def lime_of_images(predict, x, background):
+    """What LIME estimates on images: the same definition by so many samples that chance plays no part."""
+    make = of_images(LIME, min_score=None, control="none", sampler="monte-carlo")
+    return make(predict, background, Engine()).explain(x, budget=50_000, target=None, seed=99).values
+
 
 DEFINED = "a mean over random permutations is exact only without interactions above second order, at any budget"
 ONE_BY_ONE = "effects of single features add up to the prediction for additive models only"
@@ -120,6 +172,12 @@ CASES = {
     "LIME": lime(),
     "LIME, gaussian": lime(neighborhood="gaussian"),
     "LIME, glime": lime(neighborhood="glime"),
+    "KernelSHAP, images": Case(of_images(KernelSHAP), excuse=NO_TABLE | {"save_round_trip": "it explains a DataFrame"}),
+    "LIME, images": Case(
+        of_images(LIME, min_score=None), Traits(few=150, enough=190, reference=lime_of_images), LIME_EXCUSE | NO_TABLE, IMAGE_CHECKS
+    ),
+    "Occlusion, images": Case(of_images(Occlusion), Traits(few=None, reference=occlusion_values), checks=IMAGE_CHECKS),
+    "PermutationSHAP, images": Case(of_images(PermutationSHAP), Traits(few=140), checks=IMAGE_CHECKS),
     "LIME, texts": of_texts(partial(LIME, min_score=None), LIME_EXCUSE, few=150, enough=5000, reference=lime_of_texts),
     "LIME, surrogate": Case(
         lambda *a, **k: LIME(*a, min_score=None, **k),
@@ -132,6 +190,8 @@ CASES = {
         OCCLUSION_EXCUSE,
     ),
     "Occlusion, texts": of_texts(Occlusion, OCCLUSION_EXCUSE, few=None, reference=occlusion_values),
+    "PartitionSHAP": Case(PartitionSHAP, Traits(few=28, reference=owen_values)),
+    "PartitionSHAP, texts": of_texts(PartitionSHAP, few=28, reference=partial(owen_values, tree=list(range(8)))),
     "PermutationSHAP": Case(
         PermutationSHAP,
         Traits(few=140),
@@ -140,11 +200,48 @@ CASES = {
     "PermutationSHAP, texts": of_texts(PermutationSHAP, PERMUTATION_EXCUSE, few=140),
 }
 
+# What gives rules has no values, base values or standard errors: these checks are on calls and inputs alone, on precision and coverage.
+# Files and pickles of rules are tested in test_anchors.py.
+GIVES_RULES = {
+    "Anchors": Case(
+        lambda *a, **k: explainers.Anchors(*a, within=0.5, n_precision=60, threshold=0.9, max_size=2, beam=2, **k),
+        Traits(few=600, enough=600),
+        checks=(
+            "construction_asks_nothing",
+            "same_seed_same_bits",
+            "other_seed_other_queries",
+            "global_generators_untouched",
+            "inputs_untouched",
+            "layout_changes_nothing",
+            "subset_gives_subset",
+            "chunk_size_changes_nothing",
+            "n_queries_is_what_the_model_saw",
+            "limits_hold",
+            "repeated_rows_cost_nothing",
+            "repeated_rows_are_alike",
+            "numpy_dtype_is_kept",
+            "torch_is_kept",
+            "array_api_is_kept",
+            "frames_reach_the_model_unchanged",
+            "bad_input_is_a_named_error",
+            "bad_output_is_a_named_error",
+            "model_errors_pass_through",
+            "cuda_equals_cpu",
+            "explain_leaves_the_explainer",
+            "threads_equal_serial",
+        ),
+    ),
+}
+
 
 def discovered():
-    """The explainers of the package: the public classes that explain."""
+    """The explainers of the package: the public classes whose ``explain`` gives attributions."""
     public = {name: getattr(explainers, name) for name in explainers.__all__}
-    return {name for name, item in public.items() if isclass(item) and "explain" in vars(item)}
+    return {
+        name
+        for name, item in public.items()
+        if isclass(item) and "explain" in vars(item) and item.explain.__annotations__["return"] == "Attribution"
+    }
 
 
 def factory(case):
@@ -167,6 +264,21 @@ def test_explainer_keeps_contract(name, check):
     if finding.level == "skipped":
         pytest.skip(f"{name}, {check}: {finding.detail}")
     assert finding.level == ("excused" if excuse else "passed")
+
+
+@pytest.mark.filterwarnings("ignore::whybox.explainers.RuleNotFoundWarning")
+@pytest.mark.parametrize(("name", "check"), [(name, check) for name, case in GIVES_RULES.items() for check in case.checks])
+def test_explainer_of_rules_keeps_contract(name, check):
+    case = GIVES_RULES[name]
+    (finding,) = check_explainer(factory(case), traits=case.traits, only=[check], name=name).findings
+    if finding.level == "skipped":
+        pytest.skip(f"{name}, {check}: {finding.detail}")
+
+
+def test_every_explainer_gives_attributions_or_rules():
+    public = {name: getattr(explainers, name) for name in explainers.__all__}
+    explain = {name for name, item in public.items() if isclass(item) and "explain" in vars(item)}
+    assert explain == discovered() | set(GIVES_RULES)
 
 
 # A correct explainer to be spoilt: it draws, is exact where the budget covers all coalitions, and is the cheapest of its kind.

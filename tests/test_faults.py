@@ -17,12 +17,17 @@ from sklearn.preprocessing import OneHotEncoder
 import whybox.explainers as explainers
 from whybox.engine import Engine, NoisyModelWarning
 from whybox.errors import BudgetError, InputError, OutputValueError, SchemaError, ShapeError, WhyboxError
-from whybox.testing import FAULTS, RecordingModel, occlusion_values, shapley_values
+from whybox.testing import FAULTS, RecordingModel, occlusion_values, owen_values, shapley_values
 
-NAMES = sorted(name for name in explainers.__all__ if isclass(getattr(explainers, name)) and "explain" in vars(getattr(explainers, name)))
+NAMES = sorted(
+    name
+    for name in explainers.__all__
+    if isclass(item := getattr(explainers, name)) and "explain" in vars(item) and item.explain.__annotations__["return"] == "Attribution"
+)
 BY_DEFINITION = {
     "ExactSHAP": shapley_values,
     "KernelSHAP": shapley_values,
+    "PartitionSHAP": owen_values,
     "PermutationSHAP": shapley_values,
     "Occlusion": occlusion_values,
 }
@@ -202,7 +207,10 @@ def test_two_features_are_explained_right(name):
 
 
 WIDE = {"LIME": 500}  # it solves a ridge of features by features for each row: 5,000 take a minute
-MEMORY = {"PermutationSHAP": 320e6}  # a pair of permutations passes through 9,998 coalitions of 5,000 features: 50 MB, a few times
+MEMORY = {
+    "PermutationSHAP": 320e6,
+    "PartitionSHAP": 320e6,
+}  # a pair of permutations passes through 9,998 coalitions of 5,000 features: 50 MB, a few times
 
 
 @every
@@ -210,7 +218,14 @@ def test_five_thousand_features_take_a_bounded_memory(name):
     d = WIDE.get(name, 5000)
     x, background = RNG.normal(size=(1, d)), RNG.normal(size=(2, d))
     weights = RNG.normal(size=d)
-    budget = {"ExactSHAP": None, "KernelSHAP": 256, "LIME": 256, "Occlusion": None, "PermutationSHAP": 2 * (d - 1)}[name]
+    budget = {
+        "ExactSHAP": None,
+        "KernelSHAP": 256,
+        "LIME": 256,
+        "Occlusion": None,
+        "PermutationSHAP": 2 * (d - 1),
+        "PartitionSHAP": 2 * (d - 1),
+    }[name]
     tracemalloc.start()
     try:
         if name == "ExactSHAP":
@@ -219,7 +234,7 @@ def test_five_thousand_features_take_a_bounded_memory(name):
         else:
             e = explain(name, lambda rows: rows @ weights, background, x, budget=budget)
             assert np.isfinite(e.values).all()
-            if name in ("Occlusion", "PermutationSHAP"):
+            if name in ("Occlusion", "PartitionSHAP", "PermutationSHAP"):
                 np.testing.assert_allclose(e.values[0], weights * (x[0] - background.mean(axis=0)), atol=1e-8)
         peak = tracemalloc.get_traced_memory()[1]
     finally:

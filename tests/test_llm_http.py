@@ -293,7 +293,7 @@ def test_cache_file_is_json_and_refuses_other_files(tmp_path):
         assert cache.put(digest("a"), {"text": "later"})["text"] == "über 😀 \ud800", "the first value stays"
     assert b'{"text": "\\u00fcber' in b"".join(p.read_bytes() for p in tmp_path.iterdir())
     (tmp_path / "other").write_text("this is not a database, and long enough to be read as one" * 20)
-    with pytest.raises(InputError, match="not a cache"):
+    with pytest.raises(InputError, match="not a whybox cache"):
         JsonCache(tmp_path / "other")
     import sqlite3
 

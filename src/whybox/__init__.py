@@ -25,23 +25,29 @@ if TYPE_CHECKING:
     from whybox.engine import Engine as Engine
     from whybox.engine import NoisyModelWarning as NoisyModelWarning
     from whybox.explainers import LIME as LIME
+    from whybox.explainers import Anchors as Anchors
     from whybox.explainers import Budget as Budget
     from whybox.explainers import ExactSHAP as ExactSHAP
     from whybox.explainers import KernelSHAP as KernelSHAP
     from whybox.explainers import LowFidelityWarning as LowFidelityWarning
     from whybox.explainers import Occlusion as Occlusion
+    from whybox.explainers import PartitionSHAP as PartitionSHAP
     from whybox.explainers import PermutationSHAP as PermutationSHAP
     from whybox.explainers import QueryPlan as QueryPlan
+    from whybox.explainers import RuleNotFoundWarning as RuleNotFoundWarning
     from whybox.explainers import ToleranceWarning as ToleranceWarning
+    from whybox.explainers import sp_lime as sp_lime
     from whybox.explanations import Attribution as Attribution
     from whybox.explanations import ConceptEffects as ConceptEffects
     from whybox.explanations import Counterfactuals as Counterfactuals
+    from whybox.explanations import Rules as Rules
     from whybox.models import as_model as as_model
 
 __version__ = "0.1.0"
 
 __all__ = [
     "LIME",
+    "Anchors",
     "Attribution",
     "Budget",
     "ConceptEffect",
@@ -54,8 +60,11 @@ __all__ = [
     "LowFidelityWarning",
     "NoisyModelWarning",
     "Occlusion",
+    "PartitionSHAP",
     "PermutationSHAP",
     "QueryPlan",
+    "RuleNotFoundWarning",
+    "Rules",
     "ToleranceWarning",
     "as_model",
     "callbacks",
@@ -64,6 +73,7 @@ __all__ = [
     "errors",
     "llms",
     "models",
+    "sp_lime",
     "spaces",
 ]
 
@@ -76,6 +86,7 @@ _HOME = {
     "Engine": "engine",
     "LLMCounterfactuals": "concepts",
     "NoisyModelWarning": "engine",
+    "Rules": "explanations",
     "as_model": "models",
 }
 

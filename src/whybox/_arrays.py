@@ -187,7 +187,7 @@ def concat_rows(parts: Sequence[Rows]) -> Rows:
 
 
 def row_nbytes(rows: Rows) -> int:
-    """Bytes of one row, at least 1; for texts the mean number of characters."""
+    """Bytes of one row, at least 1; for texts the mean number of characters, for a list of arrays the mean of theirs."""
     n = len(rows) if not is_array(rows) else int(rows.shape[0])
     if n == 0:
         return 1
@@ -196,6 +196,8 @@ def row_nbytes(rows: Rows) -> int:
     if is_array(rows):
         itemsize = rows.dtype.itemsize if is_numpy(rows) or is_torch(rows) else 8
         return max(int(np.prod(rows.shape[1:], dtype=np.int64)) * int(itemsize), 1)
+    if is_array(rows[0]):  # images of several shapes
+        return max(sum(row_nbytes(row[None, ...]) for row in rows) // n, 1)
     return max(sum(len(row) for row in rows) // n, 1) if isinstance(rows[0], str) else 64
 
 

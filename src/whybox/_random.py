@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -30,3 +33,27 @@ def generator(seed: int | np.integer, *stream: str | int) -> np.random.Generator
         raise OptionError(f"seed: expected a non-negative integer, got {seed!r}; every draw is seeded, pass for example seed=0")
     digest = hashlib.sha256(repr(tuple(str(name) for name in stream)).encode()).digest()
     return np.random.default_rng([int(seed), *np.frombuffer(digest, dtype=np.uint32).tolist()])
+
+
+@contextmanager
+def torch_stream(seed: int | np.integer, *stream: str | int, device: Any = None) -> Iterator[None]:
+    """A block in which torch's own draws (dropout) come from one named stream; its global generators are afterwards as they were.
+
+    Layers of torch can only draw from the global generator of their device, so it is lent to them and put back, also after an exception.
+
+    Args:
+        seed: non-negative integer.
+        *stream: names of the consumer.
+        device: a torch device; None (default) is the CPU.
+    """
+    import torch
+
+    drawn = int(generator(seed, *stream).integers(2**63))
+    on_gpu = device is not None and torch.device(device).type == "cuda"
+    gpus = [torch.device(device).index or 0] if on_gpu else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(drawn)
+        if gpus:
+            with torch.cuda.device(gpus[0]):
+                torch.cuda.manual_seed(drawn)
+        yield

@@ -55,6 +55,9 @@ class Model:
         feature_names: the columns that the model was trained on, or None.
         wants_frame: the model was trained on a DataFrame and is called with one.
         max_batch: the most rows the model takes in one call, or None.
+        batch_rows: rows that a call should get, for a model that sorts and cuts its rows itself; None lets the engine look for the size.
+        rounding: how far an output may move with the other rows of its batch, relative to the batch's largest; 0.0 (default) is float32's
+            own rounding, half precision needs more. The engine's control rows allow it.
         fingerprint: identifies the model's version for checkpoints and caches, or None.
         identify: computes the fingerprint from the model's present content, which may take a while; None if it cannot be told.
         stream: as predict, and calls its second argument with the outputs of parts of the rows as soon as they are there, from one other
@@ -70,6 +73,8 @@ class Model:
     feature_names: tuple[str, ...] | None = None
     wants_frame: bool = False
     max_batch: int | None = None
+    batch_rows: int | None = None
+    rounding: float = 0.0
     fingerprint: str | None = None
     identify: Callable[[], str | None] | None = None
     stream: Callable[[Rows, OnAnswer], Any] | None = None
@@ -80,6 +85,21 @@ class Model:
         if self.fingerprint is not None or self.identify is None:
             return self.fingerprint
         return self.identify()
+
+
+@runtime_checkable
+class ModelSource(Protocol):
+    """What makes a Model of itself: :func:`whybox.as_model` asks it. Anyone's own adapter may."""
+
+    def to_model(self, output: str = "auto") -> Model:
+        """The model as the engine calls it.
+
+        Args:
+            output: "auto", "probability", "decision" or "value".
+
+        Raises:
+            OptionError: there is no such output.
+        """
 
 
 @dataclass(frozen=True)
@@ -144,6 +164,42 @@ class Bound(Protocol):
 
     def fold(self, ask: Ask, outputs: Floats) -> Floats:
         """(n_i, m, draws, k) outputs to (n_i, m, k)."""
+
+
+@runtime_checkable
+class Hierarchical(Protocol):
+    """A bound space whose features hang together: words in sentences in passages, columns that vary together."""
+
+    def tree(self, instance: int) -> Any:
+        """Nested lists of feature positions."""
+
+
+@runtime_checkable
+class RuleBound(Bound, Protocol):
+    """A bound space in which rules can be tried out: its codes are samples on which conditions are imposed."""
+
+    @property
+    def independent(self) -> bool:
+        """Whether a sample that happens to meet further conditions is a sample of the rule with these conditions."""
+
+    @property
+    def coverage_of(self) -> str:
+        """What coverage is a share of."""
+
+    def draw(self, instance: int, held: Bools, m: int, rng: np.random.Generator) -> NDArray[Any]:
+        """Codes of m samples that meet the conditions of the held features (d,) of an instance."""
+
+    def kept(self, codes: NDArray[Any]) -> Bools:
+        """(m, d) which conditions each sample meets, where these are independent."""
+
+    def coverage(self, instance: int, held: Bools) -> float:
+        """How often the conditions of the held features are met."""
+
+    def condition(self, instance: int, feature: int) -> Any:
+        """What a rule would ask of a feature, a :class:`whybox.explanations.Condition`."""
+
+    def example(self, rows: Rows, i: int) -> Any:
+        """Row i of some model inputs, in values that JSON can hold."""
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ It stands below the adapters, so that text generators (:mod:`whybox.llms`) and r
 from whybox._remote.budget import Budget, Ledger, Price, Spending, Tokens
 from whybox._remote.cache import JsonCache, digest
 from whybox._remote.client import BadReply, Call, Outcome, RemoteClient
+from whybox._remote.database import Database
 from whybox._remote.limits import Limits, RateLimiter
 from whybox._remote.loop import run_blocking
 from whybox._remote.retry import Retry, parse_retry_after
@@ -15,6 +16,7 @@ __all__ = [
     "BadReply",
     "Budget",
     "Call",
+    "Database",
     "JsonCache",
     "Ledger",
     "Limits",

@@ -100,6 +100,14 @@ class CausalGraph:
             raise OptionError(f"concept: expected one of {sorted(set(self.nodes) - {self.outcome})}, got {concept!r}")
         return concept
 
+    def parents(self, concept: str) -> tuple[str, ...]:
+        """Direct causes of a concept, the outcome among them if it is one."""
+        return tuple(sorted(self._graph.predecessors(self._known(concept))))
+
+    def ancestors(self, concept: str) -> tuple[str, ...]:
+        """All causes of a concept, the outcome among them if it is one."""
+        return tuple(sorted(_networkx().ancestors(self._graph, self._known(concept))))
+
     def effects(self, concept: str) -> tuple[str, ...]:
         """Concepts that follow when this one is set: its descendants, without the outcome."""
         return tuple(sorted(_networkx().descendants(self._graph, self._known(concept)) - {self.outcome}))

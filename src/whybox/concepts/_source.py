@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from whybox.concepts._graph import Estimand
 from whybox.errors import InputError
 from whybox.explanations.counterfactuals import Counterfactuals
+from whybox.typing import Floats, Ints
 
 
 @runtime_checkable
@@ -44,6 +46,72 @@ class Paraphraser(Protocol):
         self, texts: Sequence[str], concept: str, *, k: int = 1, seed: int = 0, current: Sequence[str | None] | None = None
     ) -> Counterfactuals:
         """k edits of each text of the kind that an intervention on the concept makes, which keep its value."""
+
+
+Ask = Callable[[Sequence[str]], Floats]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Effects of one intervention, as an estimator found them.
+
+    Args:
+        counterfactuals: the texts that the estimate rests on; no edits where it rests on none.
+        original: (p,) positions of the texts that have an estimate, each at most once.
+        source_values: (p,) the concept's value in each, None if it is not known.
+        effects: (p, k) estimates, one a model output.
+
+    Example:
+        >>> import numpy as np
+        >>> from whybox.explanations import Counterfactuals
+        >>> none = Counterfactuals(texts=("Good soup.",), edits=(), source="nobody", estimand="direct")
+        >>> Estimates(none, np.array([0]), ("Positive",), np.zeros((1, 2))).effects.shape
+        (1, 2)
+    """
+
+    counterfactuals: Counterfactuals
+    original: Ints
+    source_values: tuple[str | None, ...]
+    effects: Floats
+
+
+@runtime_checkable
+class EffectEstimator(Protocol):
+    """Estimates effects by more, or other, than the mean over counterfactual texts. A call leaves the estimator as it was."""
+
+    @property
+    def estimand(self) -> Estimand:
+        """Which effect it estimates."""
+
+    @property
+    def default_k(self) -> int:
+        """How many counterfactuals a text it takes unless told."""
+
+    def estimate(
+        self,
+        ask: Ask,
+        texts: Sequence[str],
+        concept: str,
+        *,
+        to: str,
+        k: int = 1,
+        seed: int = 0,
+        current: Sequence[str | None] | None = None,
+    ) -> Estimates:
+        """Effects of setting the concept in each text.
+
+        Args:
+            ask: the explained model: texts to outputs (n, k). A text that was asked before in the same explanation costs nothing.
+            texts: n originals.
+            concept: what is set.
+            to: its new value.
+            k: counterfactuals a text. Default 1.
+            seed: of whatever is drawn. Default 0.
+            current: the concept's value in each text, None where it is not known; None (default) lets the estimator find out.
+
+        Returns:
+            Estimates for the texts that do not have the value already.
+        """
 
 
 def check_texts(texts: Sequence[str]) -> tuple[str, ...]:

@@ -28,21 +28,23 @@ class BatchSizer:
     Args:
         batch_size: a number of rows, or "auto".
         max_batch: the most rows that the model takes, or None.
-        busy: rows that keep a remote model busy: an automatic size starts and stays there; None: the size is found out.
+        batch_rows: what "auto" takes at once, without a search: for a model that cuts its rows itself or must be kept busy; None searches.
+        remote: rows wait for requests, and more of them may be held at once.
     """
 
-    def __init__(self, batch_size: BatchSize, max_batch: int | None = None, busy: int | None = None) -> None:
+    def __init__(self, batch_size: BatchSize, max_batch: int | None = None, batch_rows: int | None = None, *, remote: bool = False) -> None:
         if batch_size != "auto" and (not is_count(batch_size)):
             raise OptionError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
         self._max_batch = max_batch
         self.limit = min(_MOST_ROWS, max_batch or _MOST_ROWS)
         self.auto = batch_size == "auto"
-        start = _START if busy is None else busy
+        start = _START if batch_rows is None else batch_rows
         self.size = min(start if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
         self._speed: dict[int, float] = {}
         self._tries, self._spent, self._warm = 0, 0.0, False
-        self._most_bytes = _MOST_BYTES if busy is None else _BUSY_BYTES
-        self._settled = not self.auto or busy is not None
+        self._most_bytes = _BUSY_BYTES if remote else _MOST_BYTES
+        self._seeks = self.auto and batch_rows is None
+        self._settled = not self._seeks
         self._misses = 0
         self._from = _START
         self._memory = False  # whether it once ran out
@@ -104,7 +106,7 @@ class BatchSizer:
     def _look_again(self) -> None:
         """Something else may have kept the machine busy while the size was sought: long jobs seek it again, from where they are."""
         self._batches += 1
-        if self.auto and not self._memory and self._batches >= self._again:
+        if self._seeks and not self._memory and self._batches >= self._again:
             self._batches, self._again = 0, 10 * self._again
             self._from, self._speed, self._misses, self._settled = self.size, {}, 0, False
 

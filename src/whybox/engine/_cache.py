@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whybox._remote import Database
 from whybox.errors import CheckpointError, OptionError
 from whybox.typing import Bools, Floats, Model
 
-_AT_ONCE = 500
-_FORMAT = "1"
+_FORMAT = 101  # other than that of a cache of texts
+_TABLE = "CREATE TABLE outputs (key BLOB PRIMARY KEY, axes INTEGER, outputs BLOB) WITHOUT ROWID"
 
 
 class Cache:
@@ -29,22 +29,7 @@ class Cache:
 
     def __init__(self, path: str | os.PathLike[str], version: str) -> None:
         self._model = hashlib.sha256(version.encode()).digest()[:16]
-        self._db = sqlite3.connect(os.fspath(path), timeout=60.0, isolation_level=None, check_same_thread=False)
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS whybox_answers (key BLOB PRIMARY KEY, axes INTEGER, outputs BLOB) WITHOUT ROWID")
-            self._db.execute("CREATE TABLE IF NOT EXISTS whybox_format (version TEXT PRIMARY KEY)")
-            self._db.execute("INSERT OR IGNORE INTO whybox_format VALUES (?)", (_FORMAT,))
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise CheckpointError(f"{os.fspath(path)}: not a whybox cache ({error}); pass another path") from error
-        found = [row[0] for row in self._db.execute("SELECT version FROM whybox_format")]
-        if found != [_FORMAT]:
-            self._db.close()
-            raise CheckpointError(
-                f"{os.fspath(path)}: a cache of format {found}, this version of whybox reads format {_FORMAT}; pass another path"
-            )
+        self._database = Database(path, _FORMAT, _TABLE, CheckpointError)
 
     def get(self, digests: NDArray[np.uint64]) -> tuple[Bools, Floats | None, bool]:
         """Which rows are answered, their outputs (h, k) in order, and whether the model's answer had one axis.
@@ -53,12 +38,8 @@ class Cache:
             digests: (n, 2) of :func:`whybox._arrays.row_digests`.
         """
         keys = self._keys(digests)
-        found: dict[bytes, tuple[int, bytes]] = {}
-        for start in range(0, len(keys), _AT_ONCE):
-            part = keys[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(part))
-            rows = self._db.execute(f"SELECT key, axes, outputs FROM whybox_answers WHERE key IN ({marks})", part)  # noqa: S608  # marks only
-            found.update((key, (axes, outputs)) for key, axes, outputs in rows)
+        rows = self._database.found("SELECT key, axes, outputs FROM outputs WHERE key IN ({})", list(keys))
+        found = {key: (axes, outputs) for key, axes, outputs in rows}
         hit = np.array([key in found for key in keys], dtype=bool)
         if not found:
             return hit, None, False
@@ -70,16 +51,17 @@ class Cache:
         """Keep answers; they are on disk when this returns."""
         axes = 1 if one_axis else 2
         rows = [(key, axes, row.astype("<f8").tobytes()) for key, row in zip(self._keys(digests), outputs, strict=True)]
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR IGNORE INTO whybox_answers VALUES (?, ?, ?)", rows)
-        self._db.execute("COMMIT")
+        with self._database.use() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:  # commits, or rolls back
+                connection.executemany("INSERT OR IGNORE INTO outputs VALUES (?, ?, ?)", rows)
 
     def _keys(self, digests: NDArray[np.uint64]) -> list[bytes]:
         return [self._model + row.tobytes() for row in np.ascontiguousarray(digests)]
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._database.close()
 
 
 def version_of(model: Model) -> str:

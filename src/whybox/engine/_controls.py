@@ -23,10 +23,11 @@ class Controls:
 
     Args:
         model: the model's name, for messages.
+        rounding: how far the model's own arithmetic may move an output, relative to the largest of the batch.
     """
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, rounding: float = 0.0) -> None:
+        self._model, self._rounding = model, max(rounding, 1e-6)
         self._batches = 0
         self._due = 1
         self._squares: list[float] = []
@@ -68,7 +69,7 @@ class Controls:
             return
         self._squares.append(float(np.mean(difference**2)))
         spread = np.nanmax(batch, axis=0) - np.nanmin(batch, axis=0)
-        allowed = _TOLERANCE * spread + 1e-6 * np.nanmax(np.abs(batch), axis=0)
+        allowed = _TOLERANCE * spread + self._rounding * np.nanmax(np.abs(batch), axis=0)
         if bool((np.abs(difference) <= allowed).all()) and len(self._squares) > 1:
             return
         alone = ask()  # the first time in any case: neighbours may move all answers of a batch alike

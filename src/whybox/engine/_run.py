@@ -56,10 +56,11 @@ class Run:
 
     def __init__(self, engine: Engine, model: Model, checkpoint: Checkpoint | None, progress: Any) -> None:
         self._engine, self._model, self._log, self._bar = engine, model, checkpoint, progress
-        busy = None if model.remote is None else model.remote.busy_batch
-        self._sizer = BatchSizer(engine.batch_size, model.max_batch if engine.max_batch is None else engine.max_batch, busy)
+        most = model.max_batch if engine.max_batch is None else engine.max_batch
+        wanted = model.batch_rows if model.remote is None else model.remote.busy_batch
+        self._sizer = BatchSizer(engine.batch_size, most, wanted, remote=model.remote is not None)
         self._cache = None if engine.cache is None else Cache(engine.cache, version_of(model))
-        self._controls = Controls(model.name) if engine.controls else None
+        self._controls = Controls(model.name, model.rounding) if engine.controls else None
         self._dedupe = Deduplicator()
         self._deduping: bool | None = {"auto": None, True: True, False: False}[engine.dedupe]
         self._began = time.perf_counter()

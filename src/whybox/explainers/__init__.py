@@ -2,21 +2,29 @@
 
 from whybox.explainers._plan import QueryPlan
 from whybox.explainers._shapley import ToleranceWarning
+from whybox.explainers.anchors import Anchors, RuleNotFoundWarning
 from whybox.explainers.budget import Budget
 from whybox.explainers.exact_shap import ExactSHAP
 from whybox.explainers.kernel_shap import KernelSHAP
 from whybox.explainers.lime import LIME, LowFidelityWarning
 from whybox.explainers.occlusion import Occlusion
+from whybox.explainers.partition_shap import PartitionSHAP
 from whybox.explainers.permutation_shap import PermutationSHAP
+from whybox.explainers.submodular_pick import Pick, sp_lime
 
 __all__ = [
     "LIME",
+    "Anchors",
     "Budget",
     "ExactSHAP",
     "KernelSHAP",
     "LowFidelityWarning",
     "Occlusion",
+    "PartitionSHAP",
     "PermutationSHAP",
+    "Pick",
     "QueryPlan",
+    "RuleNotFoundWarning",
     "ToleranceWarning",
+    "sp_lime",
 ]

@@ -143,6 +143,10 @@ class Job:
         index = self.chosen[rows].reshape(-1, *[1] * (outputs.ndim - 1))
         return np.take_along_axis(outputs, np.broadcast_to(index, (*outputs.shape[:-1], 1)), axis=-1)
 
+    def everyone(self, array: NDArray[Any]) -> NDArray[Any]:
+        """What was found for the distinct rows (u, ...), for all rows of x."""
+        return array if len(self.rows) == self.bound.n else array[self._inverse]
+
     def result(
         self,
         *,

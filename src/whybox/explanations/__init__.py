@@ -3,5 +3,17 @@
 from whybox.explanations.attribution import Attribution
 from whybox.explanations.concept_effects import ConceptEffects, Intervention
 from whybox.explanations.counterfactuals import Counterfactuals, Edit, Failure, GenerationCost
+from whybox.explanations.rules import Condition, Rule, Rules
 
-__all__ = ["Attribution", "ConceptEffects", "Counterfactuals", "Edit", "Failure", "GenerationCost", "Intervention"]
+__all__ = [
+    "Attribution",
+    "ConceptEffects",
+    "Condition",
+    "Counterfactuals",
+    "Edit",
+    "Failure",
+    "GenerationCost",
+    "Intervention",
+    "Rule",
+    "Rules",
+]

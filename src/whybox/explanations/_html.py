@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whybox.explanations import _highlight
+from whybox.explanations import _highlight, _pictures
 from whybox.explanations._escape import escape
 from whybox.explanations._svg import OTHERS, SIZE, Scale, bar, marker, strip
 from whybox.explanations._text import cost_line, method_line
@@ -49,6 +49,8 @@ _STYLE = """<style>
 .whybox p{margin:.2em 0}
 .whybox .text{white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.75;margin:.3em 0 .5em}
 .whybox mark{color:inherit;padding:0 .1em;border-radius:2px}
+.whybox .pictures{display:flex;flex-wrap:wrap;gap:8px;margin:.3em 0 .5em}
+.whybox .pictures img{max-width:100%;height:auto;image-rendering:pixelated}
 .whybox .cost{opacity:.7;font-size:12px}
 .whybox summary{cursor:pointer;font-weight:600;padding:.15em 0}
 </style>"""
@@ -145,8 +147,16 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
         )
     if additive:
         table.append(_cells("total", "prediction", "", marker(scale, prediction), f"{prediction:.{digits}f}", ""))
-    text = _highlight.html(e, 0) + _highlight.legend(name) if _highlight.is_text(e, 0) else ""
-    return f"<p>{escape(title)}: {escape(', '.join(facts))}</p>{text}<table>{''.join(table)}</table>"
+    return f"<p>{escape(title)}: {escape(', '.join(facts))}</p>{_input(e, name, digits)}<table>{''.join(table)}</table>"
+
+
+def _input(e: Attribution, name: str | None, digits: int) -> str:
+    """The text or image of a single row, coloured."""
+    if _highlight.is_text(e, 0):
+        return _highlight.html(e, 0) + _highlight.legend(name)
+    if _pictures.is_image(e, 0):
+        return _pictures.html(e, 0) + _pictures.legend(name, _pictures.largest(e, [0]), digits)
+    return ""
 
 
 def _summary(e: Attribution, max_display: int, name: str | None) -> str:
@@ -170,23 +180,26 @@ def _summary(e: Attribution, max_display: int, name: str | None) -> str:
     more = f"<p>{len(rest)} more features, together {rest['importance'].sum():.{digits}f}</p>" if len(rest) else ""
     mixed = e.target_index is not None and len(np.unique(e.target_index)) > 1
     title = "" if name is None else f"<p>{escape('the predicted output of each row' if mixed else heading(name))}</p>"
-    return f"{title}{_texts(e, max_display, None if mixed else name)}<table>{''.join(table)}</table>{more}"
+    return f"{title}{_inputs(e, max_display, None if mixed else name)}<table>{''.join(table)}</table>{more}"
 
 
-def _texts(e: Attribution, max_display: int, name: str | None) -> str:
-    """The first texts, where rows are texts; all in one scale of colours."""
-    shown = [i for i in range(min(len(e), max_display)) if _highlight.is_text(e, i)]
+def _inputs(e: Attribution, max_display: int, name: str | None) -> str:
+    """The first texts or images, where rows are such; all in one scale of colours."""
+    some = range(min(len(e), max_display))
+    texts, images = ([i for i in some if kind(e, i)] for kind in (_highlight.is_text, _pictures.is_image))
+    shown = texts or images
     if not shown:
         return ""
-    largest = max(float(np.nanmax(np.abs(e.values[i]), initial=0.0)) for i in shown)
+    largest = _pictures.largest(e, shown)
     digits = decimals(*(float(e.predictions[i]) for i in shown))
     parts = []
     for i in shown:
         mine = "" if e.target_index is None or name is not None else f" · {heading(row_output(e, i) or '')}"
-        parts.append(f"<p>{escape(f'row {i}{mine}: prediction {e.predictions[i]:.{digits}f}')}</p>{_highlight.html(e, i, largest)}")
+        drawn = _highlight.html(e, i, largest) if texts else _pictures.html(e, i, largest, least=120, most=160)
+        parts.append(f"<p>{escape(f'row {i}{mine}: prediction {e.predictions[i]:.{digits}f}')}</p>{drawn}")
     left = len(e) - len(shown)
-    more = f"<p>{left:,} more text{'s' * (left != 1)}</p>" if left else ""
-    return "".join(parts) + more + _highlight.legend(name)
+    more = f"<p>{left:,} more {'text' if texts else 'image'}{'s' * (left != 1)}</p>" if left else ""
+    return "".join(parts) + more + (_highlight.legend(name) if texts else _pictures.legend(name, largest, decimals(largest)))
 
 
 def _of_feature(e: Attribution, feature: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from whybox.explanations.attribution import Attribution
 
@@ -23,6 +24,8 @@ def _function(name: str) -> Callable[..., Any]:
 
 class Plotter:
     """The plots of one explanation. Each draws error bars where there are standard errors, and returns the Axes it drew on.
+
+    ``image`` draws no error bars, and returns the figure.
 
     Args:
         explanation: what to draw.
@@ -57,6 +60,11 @@ class Plotter:
         """Rows by features, with similar rows side by side and the prediction above."""
         axes: Axes = _function("heatmap")(self._explanation, max_display=max_display, ax=ax)
         return axes
+
+    def image(self, *, view: Literal["overlay", "strongest"] = "overlay", top: int = 5, max_display: int = 6, outputs: int = 3) -> Figure:
+        """Images beside their overlays, or (``view="strongest"``) beside their strongest segments alone."""
+        figure: Figure = _function("image")(self._explanation, view=view, top=top, max_display=max_display, outputs=outputs)
+        return figure
 
     def report(self, path: str | PathLike[str], *, title: str | None = None) -> None:
         """A self-contained HTML report of the whole explanation."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox.errors import InputError, OptionError
-from whybox.explanations import _fields, _frames, _html, _save, _select, _shap_bridge, _text
+from whybox.explanations import _fields, _frames, _html, _pictures, _save, _select, _shap_bridge, _text
 from whybox.explanations._lime_face import LimeFace
 from whybox.explanations._plotter import Plotter
 from whybox.typing import Floats, Ints, RunStats
@@ -240,12 +240,20 @@ class Attribution(LimeFace):
 
     @property
     def plot(self) -> Plotter:
-        """Plots with error bars (extra ``plot``): ``e.plot.bar()``, beeswarm, waterfall, scatter, heatmap."""
+        """Plots with error bars (extra ``plot``): ``e.plot.bar()``, beeswarm, waterfall, scatter, heatmap; images by ``image``."""
         return Plotter(self)
 
     def report(self, path: str | PathLike[str], *, title: str | None = None) -> None:
         """Write a self-contained report.html with tables and plots (extra ``plot``)."""
         self.plot.report(path, title=title)
+
+    def to_png(self, path: str | PathLike[str]) -> None:
+        """Write images beside their overlays, one line an image and one overlay an output; no plotting library is needed.
+
+        Raises:
+            OptionError: the rows are no images.
+        """
+        _pictures.to_png(self, path)
 
     def to_html(self, *, max_display: int = 10) -> str:
         """An HTML fragment with inline SVG: no script, no link, everything escaped."""

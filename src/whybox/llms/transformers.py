@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 
-from whybox._arrays import is_out_of_memory, to_numpy
+from whybox._arrays import to_numpy
 from whybox._random import generator
+from whybox._torch import evaluating, for_each_bucket, padded
 from whybox.errors import InputError, MissingDependencyError, OptionError
 from whybox.llms._types import OnReply, Prompt, Reply, Sampling
 
@@ -124,32 +124,24 @@ class TransformersGenerator:
         for index in np.flatnonzero(~np.array(fits, dtype=bool)).tolist():
             error = f"{len(tokens[index])} prompt tokens and {sampling.max_tokens} for the reply exceed the context of {context}"
             take(index, Reply("", "failed", error, prompt_tokens=0, reply_tokens=0))
-        order = sorted((i for i in range(len(distinct)) if fits[i]), key=lambda i: (-len(tokens[i]), i))
-        size = self.batch_size
-        start = 0
-        while start < len(order):
-            batch = self._pack([(i, len(tokens[i])) for i in order[start : start + size]], sampling.max_tokens)
-            try:
-                answers = self._batch([tokens[i] for i in batch], [distinct[i].seed for i in batch], sampling)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or len(batch) == 1:
-                    raise
-                size = max(len(batch) // 2, 1)
-                answers = None
-            if answers is None:  # outside the handler: the error's traceback holds the batch's tensors
-                self._release()
-                continue
-            for index, reply in zip(batch, answers, strict=True):
+        asked = np.flatnonzero(fits).tolist()
+
+        def answer(batch: list[int]) -> None:
+            chosen = [asked[i] for i in batch]
+            answers = self._batch([tokens[i] for i in chosen], [distinct[i].seed for i in chosen], sampling)
+            for index, reply in zip(chosen, answers, strict=True):
                 take(index, reply)
-            start += len(batch)
+
+        for_each_bucket(
+            [len(tokens[i]) for i in asked],
+            answer,
+            rows=self.batch_size,
+            tokens=self.batch_tokens,
+            extra=sampling.max_tokens,
+            release=self._release,
+        )
         assert all(reply is not None for reply in replies)
         return [reply for reply in replies if reply is not None]
-
-    def _pack(self, lengths: list[tuple[int, int]], reply: int) -> list[int]:
-        """The longest beginning of the queue that fits; the first is the longest prompt, so its length is the padded one."""
-        if self.batch_tokens is None:
-            return [i for i, _ in lengths]
-        return [i for i, _ in lengths[: max(self.batch_tokens // (lengths[0][1] + reply), 1)]]
 
     def _release(self) -> None:
         if "cuda" in str(self.model.device):
@@ -175,21 +167,17 @@ class TransformersGenerator:
             from transformers import GenerationConfig, LogitsProcessorList
         except ImportError as error:
             raise MissingDependencyError("transformers", "hf", "TransformersGenerator") from error
-        width = max(len(t) for t in tokens)
         stops = self._stops()
         pad = next(i for i in (self.tokenizer.pad_token_id, *stops, 0) if i is not None)
-        ids = np.full((len(tokens), width), pad, dtype=np.int64)  # (prompts, width)
-        mask = np.zeros_like(ids)
-        for row, sequence in enumerate(tokens):
-            ids[row, width - len(sequence) :] = sequence
-            mask[row, width - len(sequence) :] = 1
+        ids, mask = padded(tokens, pad, left=True)
+        width = ids.shape[1]
         settings = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=sampling.max_tokens, do_sample=False, num_beams=1, pad_token_id=pad, eos_token_id=stops or None, use_cache=True
         )
         processors = LogitsProcessorList()
         if sampling.temperature > 0:
             processors.append(_Draw(_uniforms(seeds, sampling.max_tokens), sampling.temperature, width))
-        with _evaluating(self.model), torch.inference_mode():
+        with evaluating(self.model), torch.inference_mode():
             out = self.model.generate(
                 input_ids=torch.from_numpy(ids).to(self.model.device),
                 attention_mask=torch.from_numpy(mask).to(self.model.device),
@@ -229,15 +217,3 @@ class _Draw:
 
 def _uniforms(seeds: list[int | None], n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.stack([generator(seed or 0, "sampling").random(n) for seed in seeds])
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Dropout off, and every module's own mode back afterwards."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module in training:
-            module.training = True

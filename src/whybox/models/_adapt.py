@@ -10,12 +10,14 @@ import numpy as np
 
 from whybox.errors import InputError, OptionError
 from whybox.models import callable as function
-from whybox.models import duck, http, sklearn, torch
+from whybox.models import duck, http, pipelines, sklearn, source, torch
 from whybox.models._options import Options, Output, type_name
 from whybox.typing import Model
 
-# First match wins: a Keras module may be a torch module as well, an estimator may be callable.
+# First match wins: a pipeline of transformers also has predict, a Keras module may be a torch module as well, an estimator may be callable.
 _ADAPTERS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Options], Model]], ...] = (
+    (source.matches, source.adapt),
+    (pipelines.matches, pipelines.adapt),
     (http.matches, http.adapt),
     (sklearn.matches, sklearn.adapt),
     (torch.matches, torch.adapt),
@@ -35,17 +37,19 @@ def as_model(
     name: str | None = None,
     version: str | None = None,
 ) -> Model:
-    """Make a Model of a function, a scikit-learn estimator or pipeline, a torch module, or any object with predict_proba or predict.
+    """Make a Model of an estimator, a torch module, a pipeline of transformers, a function, or any object with predict_proba or predict.
 
-    No model call is made. What comes back only calls; shapes, lengths and finiteness of the outputs are judged by the engine.
+    An object with ``to_model`` (:class:`whybox.typing.ModelSource`) makes its own. No model call is made. What comes back only
+    calls; shapes, lengths and finiteness of the outputs are judged by the engine.
 
     Args:
         obj: the model. A Model comes back with the options below applied.
         output: "probability", "decision" or "value"; "auto" takes a classifier's probabilities (its decision values if it has none),
             a regressor's value, and anything else's only output. For a function it only declares what the outputs are.
         max_batch: the most rows the model takes in one call, or None.
-        device: torch modules without parameters only: where rows go.
-        dtype: torch modules only: what every row is converted to; None converts floating rows to the module's floating dtype.
+        device: torch modules without parameters only: where rows go. A pipeline stays where it is.
+        dtype: torch modules: what every row is converted to; None converts floating rows to the module's floating dtype. Pipelines: the
+            dtype of the matrix products, such as "bfloat16".
         output_names: names of the k outputs; None takes the class names, if there are any.
         name: for messages; None takes the name of the function or class.
         version: what identifies the model for checkpoints and caches. None computes it from fitted estimators and from modules when it

@@ -5,12 +5,7 @@ torch is only looked up in ``sys.modules``: a module cannot exist before torch w
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -18,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whybox._arrays import is_array, is_frame
+from whybox._torch import evaluating, first_tensor, module_digest
 from whybox.errors import InputError, OptionError, SchemaError
 from whybox.models._options import Options, type_name
 from whybox.typing import Array, Model, Rows
@@ -26,9 +22,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from torch.nn import Module
-
-_lock = threading.Lock()
-_paused: dict[int, tuple[Module, int]] = {}  # submodules taken out of training mode now, and by how many calls
 
 
 def matches(obj: Any) -> bool:
@@ -61,7 +54,7 @@ def adapt(obj: Module, options: Options) -> Model:
         )
     if options.dtype is not None and not isinstance(options.dtype, torch.dtype):
         raise OptionError(f"dtype: expected a torch dtype such as torch.float32, got {options.dtype!r}")
-    here = _first(obj)
+    here = first_tensor(obj)
     device = None if options.device is None else torch.device(options.device)
     if device is not None and here is not None and not _same_device(device, here.device):
         raise OptionError(f"device: {name} is on {here.device}, not on {device}; move it yourself with module.to({str(device)!r})")
@@ -96,6 +89,8 @@ class TorchCall:
             except Exception as error:
                 if isinstance(ready, torch.Tensor) and not ready.is_floating_point():
                     error.add_note(f"whybox: the rows are {ready.dtype}; if the module wants floats, pass dtype= to as_model")
+                if isinstance(rows, list) and rows and isinstance(rows[0], str):
+                    error.add_note("whybox: the rows are texts; for a model of transformers pass TransformersClassifier(model, tokenizer)")
                 raise
         return out.detach() if isinstance(out, torch.Tensor) else out
 
@@ -111,7 +106,7 @@ class TorchCall:
             InputError: torch has no dtype for the array (objects, strings, dates).
         """
         tensor = _tensor(array)
-        first = _first(self.module)
+        first = first_tensor(self.module)
         device = first.device if first is not None else self.device
         dtype = self.dtype
         if dtype is None and tensor.is_floating_point():
@@ -120,50 +115,7 @@ class TorchCall:
 
     def fingerprint(self) -> str:
         """Hash of weights, buffers and the printed structure. The code of ``forward`` is not part of it."""
-        import torch
-
-        digest = hashlib.sha256()
-        structure = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.module))
-        digest.update(f"{type(self.module).__module__}.{type(self.module).__qualname__}\n{structure}".encode())
-        for key, value in sorted(self.module.state_dict().items()):
-            digest.update(f"\n{key} ".encode())
-            if isinstance(value, torch.Tensor):
-                digest.update(f"{value.dtype} {tuple(value.shape)} ".encode())
-                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-            else:
-                digest.update(repr(value).encode())
-        return f"torch:{digest.hexdigest()}"
-
-
-@contextmanager
-def evaluating(module: Module) -> Iterator[None]:
-    """Every submodule in eval mode; afterwards each has its own flag back, also after an exception.
-
-    Flags are set one by one rather than by ``eval()``, which some modules override with lasting effects (merging adapters into weights)
-    or refuse (exported graphs). Calls are counted, so that a thread that is done does not switch training on under one that is not.
-    """
-    held: list[Module] = []
-    try:
-        with _lock:
-            for sub in module.modules():
-                if sub.training or id(sub) in _paused:
-                    _paused[id(sub)] = (sub, _paused.get(id(sub), (sub, 0))[1] + 1)
-                    held.append(sub)
-                    sub.training = False
-        yield
-    finally:
-        with _lock:
-            for sub in held:
-                count = _paused[id(sub)][1] - 1
-                if count:
-                    _paused[id(sub)] = (sub, count)
-                else:
-                    del _paused[id(sub)]
-                    sub.training = True
-
-
-def _first(module: Module) -> Tensor | None:
-    return next(chain(module.parameters(), module.buffers()), None)
+        return f"torch:{module_digest(self.module)}"
 
 
 def _float_dtype(module: Module) -> torch.dtype | None:

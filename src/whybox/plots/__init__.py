@@ -3,6 +3,7 @@
 from whybox.plots.bar import bar
 from whybox.plots.beeswarm import beeswarm
 from whybox.plots.heatmap import heatmap
+from whybox.plots.image import image
 from whybox.plots.report import Figure, Note, Section, explanation_report, write_report
 from whybox.plots.scatter import scatter
 from whybox.plots.waterfall import waterfall
@@ -15,6 +16,7 @@ __all__ = [
     "beeswarm",
     "explanation_report",
     "heatmap",
+    "image",
     "scatter",
     "waterfall",
     "write_report",

@@ -1,10 +1,25 @@
 """Spaces: what may vary, and how codes become model inputs."""
 
+from whybox.spaces.conditions import Conditions
 from whybox.spaces.fields import Fields
 from whybox.spaces.groups import Groups
 from whybox.spaces.marginal import Baseline, Marginal
 from whybox.spaces.neighborhood import Neighborhood
+from whybox.spaces.segments import Segments
 from whybox.spaces.summaries import summarize
 from whybox.spaces.text import Passages, Sentences, Tokens, Words
 
-__all__ = ["Baseline", "Fields", "Groups", "Marginal", "Neighborhood", "Passages", "Sentences", "Tokens", "Words", "summarize"]
+__all__ = [
+    "Baseline",
+    "Conditions",
+    "Fields",
+    "Groups",
+    "Marginal",
+    "Neighborhood",
+    "Passages",
+    "Segments",
+    "Sentences",
+    "Tokens",
+    "Words",
+    "summarize",
+]

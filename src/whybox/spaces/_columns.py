@@ -38,6 +38,9 @@ class Columns(Protocol):
     def pick(self, instances: Ints, mask: Bools, draws: Ints) -> Rows:
         """Row by row: instance (r,), mask (r, d), draw (r,)."""
 
+    def gather(self, donors: Ints) -> Rows:
+        """Cell by cell: donors (r, d) are background rows, or b plus the position of a row of x."""
+
     def explained(self, start: int, stop: int) -> Rows:
         """Rows of x as they are."""
 
@@ -140,6 +143,19 @@ class ArrayColumns:
             return np.where(mask, self.x[instances], self.background[draws])
         chosen = self._chosen(self.x, instances), self._chosen(self.background, draws)
         return namespace(self.x).where(self._on_device(mask), *chosen)
+
+    def gather(self, donors: Ints) -> Rows:
+        """See :class:`Columns`."""
+        own, cells = donors >= self.b, np.arange(self.d)
+        ours, theirs = np.where(own, donors - self.b, 0), np.where(own, 0, donors)
+        if is_numpy(self.x):
+            return np.where(own, self.x[ours, cells], self.background[theirs, cells])
+        xp = namespace(self.x)
+        parts = [
+            xp.reshape(self._chosen(xp.reshape(part, (-1,)), (index * self.d + cells).reshape(-1)), donors.shape)
+            for part, index in ((self.x, ours), (self.background, theirs))
+        ]
+        return xp.where(self._on_device(own), *parts)
 
     def explained(self, start: int, stop: int) -> Rows:
         """See :class:`Columns`."""
@@ -249,6 +265,16 @@ class FrameColumns:
             ],
             len(instances),
         )
+
+    def gather(self, donors: Ints) -> Rows:
+        """See :class:`Columns`."""
+        place = np.where(donors >= self.b, donors - self.b, self.n + donors)
+        blocks = self._blocks  # type: ignore[attr-defined]
+        parts = [
+            columns.gather(donors[:, where]) if columns is not None else values.take(place[:, where[0]])
+            for where, columns, values in blocks
+        ]
+        return self._assemble(parts, len(donors))
 
     def _assemble(self, parts: list[Any], rows: int) -> Rows:
         import pandas as pd

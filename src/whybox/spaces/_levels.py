@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Column:
         spread: (c, 4) mean, standard deviation, lowest and highest value of each level, where values are drawn from a truncated normal;
             None where they are taken from the background.
         texts: (c,) what each level says about a value, or None for categories.
+        edges: (e,) where bins end, or None for categories; level e is above the last, level e + 1 holds missing values.
     """
 
     x_level: Ints
@@ -38,6 +39,7 @@ class Column:
     level_of: Ints
     spread: Floats | None
     texts: tuple[str, ...] | None
+    edges: Floats | None = None
 
 
 def bin_shares(discretize: Discretize) -> Floats:
@@ -124,7 +126,7 @@ def ordered_column(both: Any, n: int, name: str, shares: Floats) -> Column:
     levels = np.where(missing, len(edges) + 1, np.searchsorted(edges, numbers))
     plain = [f"{name} <= {edges[0]:.4g}", *(f"{a:.4g} < {name} <= {b:.4g}" for a, b in itertools.pairwise(edges))]
     texts = (*plain, f"{name} > {edges[-1]:.4g}", f"{name} is missing")
-    column = _coded(levels, n, name, both, texts)
+    column = replace(_coded(levels, n, name, both, texts), edges=edges)
     drawn = both.dtype.kind == "f" if isinstance(both.dtype, np.dtype) else str(both.dtype).startswith("Float")
     if not drawn:
         return column
@@ -135,7 +137,7 @@ def ordered_column(both: Any, n: int, name: str, shares: Floats) -> Column:
         high = edges[level] if level < len(edges) else there.max()
         spread[level] = (inside.mean(), inside.std() + 1e-11, low, high) if len(inside) else (low, 1e-11, low, high)
     spread[-1] = np.nan, 1.0, np.nan, np.nan
-    return Column(column.x_level, column.share, column.order, column.level_of, spread, texts)
+    return replace(column, spread=spread)
 
 
 def category_column(both: Any, n: int, name: str) -> Column:

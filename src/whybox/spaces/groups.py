@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whybox.errors import InputError, OptionError, SchemaError
+from whybox.spaces.hierarchy import similarity_tree
+from whybox.spaces.marginal import MarginalBound
 from whybox.typing import Ask, Bools, Bound, Floats, Ints, Model, Rows, Space
 
 
@@ -104,6 +107,26 @@ class GroupsBound:
     def feature_names(self, instance: int) -> tuple[str, ...]:
         """Names of groups and single features."""
         return self.names
+
+    @cached_property
+    def similarity(self) -> Floats | None:
+        """(groups, groups) largest similarity between members; None where the inner space knows of none."""
+        alike = self.inner.similarity if isinstance(self.inner, (MarginalBound, GroupsBound)) else None
+        if alike is None:
+            return None
+        rows = np.zeros((len(self.names), len(self.member)))
+        np.maximum.at(rows, self.member, alike)
+        both = np.zeros((len(self.names),) * 2)
+        np.maximum.at(both, self.member, rows.T)
+        return both
+
+    @cached_property
+    def _tree(self) -> Any:
+        return list(range(len(self.names))) if self.similarity is None else similarity_tree(self.similarity)
+
+    def tree(self, instance: int) -> Any:
+        """Groups that go together, as nested pairs."""
+        return self._tree
 
     def _spread(self, ask: Ask) -> Ask:
         codes: Bools = ask.codes[:, self.member]

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from whybox._arrays import cell_hashes, concat_rows, is_frame, is_numpy, is_series, namespace, send
 from whybox.errors import InputError, OutputValueError, ShapeError
-from whybox.spaces._columns import Columns
+from whybox.spaces._blocks import blocks
+from whybox.spaces._columns import ArrayColumns, Columns, FrameColumns
 from whybox.spaces._ingest import as_rows, join
+from whybox.spaces._similarity import column_similarity
+from whybox.spaces.hierarchy import similarity_tree
 from whybox.typing import Array, Ask, Floats, Ints, Model, Rows
 
 _TABLE_BYTES = 8 << 20
@@ -129,6 +132,20 @@ class MarginalBound:
         """Column names."""
         return self.names
 
+    @cached_property
+    def similarity(self) -> Floats | None:
+        """(d, d) how alike the background's columns are, between 0 and 1; None for more than 1000 columns."""
+        assert isinstance(self.columns, (ArrayColumns, FrameColumns))
+        return column_similarity(self.columns.background, self.names)
+
+    @cached_property
+    def _tree(self) -> Any:
+        return list(range(self.columns.d)) if self.similarity is None else similarity_tree(self.similarity)
+
+    def tree(self, instance: int) -> Any:
+        """Columns that go together in the background, as nested pairs: rank correlation, average linkage."""
+        return self._tree
+
     def plain(self, start: int, stop: int) -> Rows:
         """Explained rows as the model takes them."""
         return self.columns.explained(start, stop)
@@ -144,23 +161,11 @@ class MarginalBound:
         return self.columns.digest() + ("" if self.weights is None else hashlib.sha256(self.weights.tobytes()).hexdigest())
 
     def compose(self, ask: Ask, start: int, stop: int) -> Rows:
-        """Rows start to stop of an ask, as at most five blocks: whole instances, and what sticks out at both ends."""
-        m, b = len(ask.codes), self.draws
-        parts = []
-        while start < stop:
-            code, draw = divmod(start, b)
-            instance, code = divmod(code, m)
-            if draw or stop - start < b:  # within one code
-                size = min(b - draw, stop - start)
-                block = slice(instance, instance + 1), slice(code, code + 1), slice(draw, draw + size)
-            elif code or stop - start < m * b:  # whole codes of one instance
-                count = min(m - code, (stop - start) // b)
-                size, block = count * b, (slice(instance, instance + 1), slice(code, code + count), slice(0, b))
-            else:  # whole instances
-                count = (stop - start) // (m * b)
-                size, block = count * m * b, (slice(instance, instance + count), slice(0, m), slice(0, b))
-            parts.append(self.columns.block(ask.instances[block[0]], ask.codes[block[1]], block[2]))
-            start += size
+        """Rows start to stop of an ask, a few blocks at a time."""
+        parts = [
+            self.columns.block(ask.instances[rows], ask.codes[codes], draws)
+            for rows, codes, draws in blocks(start, stop, len(ask.codes), self.draws)
+        ]
         return concat_rows(parts)
 
     def take(self, ask: Ask, index: Ints) -> Rows:

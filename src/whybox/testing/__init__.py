@@ -1,5 +1,6 @@
 """For tests: is a model fit to be explained, does an explainer keep the contracts, and doubles that are wrong in a known way."""
 
+from whybox.testing._owen import owen_values
 from whybox.testing.check_model import check_model
 from whybox.testing.contract import (
     CHECKS,
@@ -31,5 +32,6 @@ __all__ = [
     "check_model",
     "examine_explainer",
     "occlusion_values",
+    "owen_values",
     "shapley_values",
 ]

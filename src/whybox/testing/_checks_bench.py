@@ -19,7 +19,7 @@ from whybox.testing.models import Predict
 from whybox.typing import Array, Bools, Floats, Rows
 
 D = 8  # features of most games: all 2**8 coalitions are cheap, and a small budget covers only a part of them
-ARRAYS = ("values", "base_values", "predictions", "std_error", "score", "intercept", "local_pred", "target_index")
+ARRAYS = ("values", "base_values", "predictions", "std_error", "score", "intercept", "local_pred", "target_index", "precision", "coverage")
 
 
 class Factory(Protocol):
@@ -279,7 +279,7 @@ def difference(a: Any, b: Any, tolerance: float = 0.0, scale: float | None = Non
         if tolerance == 0.0:
             same: Bools = (mine == other) | ((mine != mine) & (other != other))
         else:
-            size = scale if scale is not None else float(np.abs(theirs["values"]).max(initial=0.0))
+            size = scale if scale is not None else float(np.abs(theirs.get("values", other)).max(initial=0.0))
             same = np.abs(mine - other) <= tolerance * max(size, 1e-300)
         if not same.all():
             at = tuple(int(i) for i in np.argwhere(~same)[0])

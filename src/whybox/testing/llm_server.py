@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,12 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sloppy", type=float, default=0.0, help="share of edits that move a confounder")
     parser.add_argument("--repents", action="store_true", help="edit properly when told what was wrong")
     parser.add_argument("--say", default=None, help="answer everything with this text instead")
+    parser.add_argument("--find", default=None, help="answer with everything that this pattern finds in the conversation instead")
     given = parser.parse_args(arguments)
-    reply: Callable[[str], str] = (
-        StructuralEditor(concept_reviews(given.texts, seed=given.seed), sloppy=given.sloppy, repents=given.repents)
-        if given.say is None
-        else (lambda _: str(given.say))
-    )
+    reply: Callable[[str], str]
+    if given.say is not None:
+        reply = lambda _: str(given.say)  # noqa: E731  # one line is what it takes
+    elif given.find is not None:
+        reply = lambda text: " ".join(re.findall(given.find, text))  # noqa: E731
+    else:
+        reply = StructuralEditor(concept_reviews(given.texts, seed=given.seed), sloppy=given.sloppy, repents=given.repents)
     serve(Chat(reply), given, "/v1")
 
 

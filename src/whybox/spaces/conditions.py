@@ -1,0 +1,305 @@
+"""What a rule can ask of a row: that a value lies in its quantile bin or is its category; or that a feature of a game is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whybox._arrays import cell_hashes, to_numpy
+from whybox.errors import OptionError
+from whybox.explanations.rules import Condition
+from whybox.spaces._columns import ArrayColumns, FrameColumns
+from whybox.spaces._ingest import as_rows, join
+from whybox.spaces._levels import Column, bin_shares, category_column, is_ordered, ordered_column
+from whybox.spaces._points import column
+from whybox.spaces.marginal import MarginalBound
+from whybox.typing import Ask, Bools, Bound, Floats, Ints, Model, Rows
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Rows of the background on which conditions are imposed: where rules are tried out.
+
+    A number's condition is its quantile bin of the background, a category's its value. A sample is a row of the background; where it
+    breaks a condition that is held, that value comes from another background row, drawn among those that meet the condition. If none
+    does, it is the explained row's own value.
+
+    Args:
+        background: (b, d) rows: array of any library, or DataFrame with the columns that the model takes.
+        discretize: bins of numbers: "quartile" (default), "decile" or their number.
+        categorical: columns, by position or name, that are categories although they hold numbers.
+
+    Raises:
+        OptionError: an option has a value that does not exist.
+        InputError: the background is empty or not tabular.
+
+    Source: Ribeiro, Singh and Guestrin, Anchors: High-precision model-agnostic explanations, 2018.
+
+    Example:
+        >>> Conditions(np.arange(8.0).reshape(4, 2)).discretize
+        'quartile'
+    """
+
+    background: Any
+    discretize: Literal["quartile", "decile"] | int = "quartile"
+    categorical: Sequence[int | str] = ()
+
+    def __post_init__(self) -> None:
+        as_rows(self.background, "background")
+        bin_shares(self.discretize)
+
+    def bind(self, x: Any, model: Model) -> ConditionsBound:
+        """Match x with the background, and find bins and categories."""
+        columns, names = join(x, self.background, model)
+        assert isinstance(columns, (ArrayColumns, FrameColumns))
+        frame = isinstance(columns, FrameColumns)
+        parts = (columns.x, columns.background) if frame else (to_numpy(columns.x), to_numpy(columns.background))
+        chosen = {names.index(c) if isinstance(c, str) and c in names else c for c in self.categorical}
+        unknown = [c for c in chosen if isinstance(c, str) or not 0 <= c < len(names)]
+        if unknown:
+            raise OptionError(
+                f"categorical: {unknown} are no columns; expected positions below {len(names)} or names of {list(names)[:10]}"
+            )
+        levels = []
+        for j, name in enumerate(names):
+            both = column(parts, j)
+            if j in chosen or not is_ordered(both):
+                levels.append(category_column(both, columns.n, name))
+            else:
+                levels.append(ordered_column(both, columns.n, name, bin_shares(self.discretize)))
+        return ConditionsBound(self, MarginalBound(columns, names, None), tuple(levels))
+
+
+@dataclass(frozen=True)
+class ConditionsBound:
+    """Conditions bound to the explained rows, see :class:`whybox.typing.RuleBound`. Codes are donors (m, d) of each cell.
+
+    Args:
+        space: the settings.
+        rows: explained rows and background, as the model takes them.
+        levels: bins or categories of each column.
+    """
+
+    space: Conditions
+    rows: MarginalBound
+    levels: tuple[Column, ...]
+    draws: int = 1
+    shared_empty: bool = True
+    members: None = None
+    independent: bool = False
+    coverage_of: str = "background"
+
+    @property
+    def n(self) -> int:
+        """Explained rows."""
+        return self.rows.n
+
+    def n_features(self, instance: int) -> int:
+        """Columns."""
+        return len(self.levels)
+
+    def feature_names(self, instance: int) -> tuple[str, ...]:
+        """Column names."""
+        return self.rows.names
+
+    def plain(self, start: int, stop: int) -> Rows:
+        """Explained rows as the model takes them."""
+        return self.rows.plain(start, stop)
+
+    def row_keys(self) -> NDArray[np.uint64] | None:
+        """Equal exactly for identical rows."""
+        return self.rows.row_keys()
+
+    def digest(self) -> str:
+        """Identifies rows, background and settings."""
+        settings = (self.space.discretize, sorted(map(str, self.space.categorical)))
+        return hashlib.sha256((self.rows.digest() + repr(settings)).encode()).hexdigest()
+
+    def compose(self, ask: Ask, start: int, stop: int) -> Rows:
+        """Rows start to stop of an ask."""
+        return self.take(ask, np.arange(start, stop, dtype=np.int64))
+
+    def take(self, ask: Ask, index: Ints) -> Rows:
+        """Chosen rows of an ask."""
+        return self.rows.columns.gather(ask.codes[index % len(ask.codes)])
+
+    @cached_property
+    def _hashes(self) -> NDArray[np.uint64]:
+        ours, theirs = self.rows.columns.cells()
+        return cell_hashes(np.concatenate([theirs, ours]))
+
+    def keys(self, ask: Ask) -> NDArray[np.uint64] | None:
+        """Sums of the cells' hashes."""
+        keys: NDArray[np.uint64] = self._hashes[ask.codes, np.arange(len(self.levels))].sum(axis=1, dtype=np.uint64)
+        return np.tile(keys, (len(ask.instances), 1))
+
+    def fold(self, ask: Ask, outputs: Floats) -> Floats:
+        """One row a code."""
+        return outputs[:, :, 0, :]
+
+    @cached_property
+    def _background_levels(self) -> Ints:
+        """(b, d) levels of the background's cells."""
+        levels = np.empty((self.rows.draws, len(self.levels)), dtype=np.int64)
+        for j, found in enumerate(self.levels):
+            levels[found.order, j] = found.level_of
+        return levels
+
+    def draw(self, instance: int, held: Bools, m: int, rng: np.random.Generator) -> Ints:
+        """Codes (m, d) of samples on which the conditions of the held features (d,) are imposed."""
+        b = self.rows.draws
+        base = rng.integers(b, size=m)
+        donors = np.repeat(base[:, None], len(held), axis=1)
+        for j in np.flatnonzero(held).tolist():
+            found = self.levels[j]
+            level = int(found.x_level[instance])
+            there = found.order[found.level_of == level]
+            spare = rng.integers(max(len(there), 1), size=m)
+            breaks = self._background_levels[base, j] != level
+            donors[breaks, j] = there[spare[breaks]] if len(there) else b + instance
+        return donors
+
+    def kept(self, codes: Ints) -> Bools:
+        """No sample of one rule stands for another: features of a background row depend on one another."""
+        return np.zeros((len(codes), len(self.levels)), dtype=bool)
+
+    def coverage(self, instance: int, held: Bools) -> float:
+        """Share of the background's rows that meet the conditions."""
+        own = np.array([found.x_level[instance] for found in self.levels])
+        return float((self._background_levels[:, held] == own[held]).all(axis=1).mean())
+
+    def condition(self, instance: int, feature: int) -> Condition:
+        """What a rule would ask of a feature."""
+        found, name = self.levels[feature], self.rows.names[feature]
+        level = int(found.x_level[instance])
+        if found.texts is None or found.edges is None:
+            value = self._value(instance, feature)
+            if found.texts is not None or _is_missing(value):
+                return Condition(feature, name, f"{name} is missing", "missing")
+            return Condition(feature, name, f"{name} = {value}", "category", value=value)
+        if level > len(found.edges):
+            return Condition(feature, name, found.texts[level], "missing")
+        low = float(found.edges[level - 1]) if level else None
+        high = float(found.edges[level]) if level < len(found.edges) else None
+        return Condition(feature, name, found.texts[level], "interval", low=low, high=high)
+
+    def _value(self, instance: int, feature: int) -> Any:
+        row = self.plain(instance, instance + 1)
+        value = row.iloc[0, feature] if isinstance(self.rows.columns, FrameColumns) else to_numpy(row)[0, feature]
+        value = value.item() if isinstance(value, np.generic) else value
+        return value if isinstance(value, (str, bool, int, float)) or value is None else str(value)
+
+    def example(self, rows: Rows, i: int) -> dict[str, Any]:
+        """A sample by column name, in values that JSON can hold."""
+        cells = rows.iloc[i].tolist() if isinstance(self.rows.columns, FrameColumns) else to_numpy(rows)[i].tolist()
+        plain = [cell if isinstance(cell, (bool, int, float)) and cell == cell else str(cell) for cell in cells]
+        return dict(zip(self.rows.names, plain, strict=True))
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value or str(value) in ("<NA>", "NaT")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Features of a game as conditions: a word stands in the text, a column keeps its value. The others are removed, each by a fair coin.
+
+    The features of a sample are independent, so that a sample in which more features happen to be kept is a sample of the longer rule.
+
+    Args:
+        inner: the space of coalitions, bound to the explained rows.
+    """
+
+    inner: Bound
+    independent: bool = True
+    draws: int = 1
+    coverage_of: str = "perturbations"
+
+    @property
+    def n(self) -> int:
+        """Explained rows."""
+        return self.inner.n
+
+    @property
+    def shared_empty(self) -> bool:
+        """As the inner space."""
+        return self.inner.shared_empty
+
+    @property
+    def members(self) -> tuple[tuple[int, ...], ...] | None:
+        """As the inner space."""
+        return self.inner.members
+
+    def n_features(self, instance: int) -> int:
+        """As the inner space."""
+        return self.inner.n_features(instance)
+
+    def feature_names(self, instance: int) -> tuple[str, ...]:
+        """As the inner space."""
+        return self.inner.feature_names(instance)
+
+    def plain(self, start: int, stop: int) -> Rows:
+        """As the inner space."""
+        return self.inner.plain(start, stop)
+
+    def row_keys(self) -> NDArray[np.uint64] | None:
+        """As the inner space."""
+        return self.inner.row_keys()
+
+    def digest(self) -> str:
+        """As the inner space."""
+        return self.inner.digest()
+
+    def compose(self, ask: Ask, start: int, stop: int) -> Rows:
+        """Rows start to stop of an ask."""
+        return self.take(ask, np.arange(start, stop, dtype=np.int64))
+
+    def take(self, ask: Ask, index: Ints) -> Rows:
+        """Chosen rows: the drawn one of each coalition's rows."""
+        drawn = ask.codes[index % len(ask.codes), -1]
+        return self.inner.take(Ask(ask.instances, self.kept(ask.codes)), index * self.inner.draws + drawn)
+
+    def keys(self, ask: Ask) -> NDArray[np.uint64] | None:
+        """Keys of the inner space."""
+        keys = self.inner.keys(Ask(ask.instances, self.kept(ask.codes)))
+        if keys is None:
+            return None
+        each = keys.reshape(len(ask.instances), len(ask.codes), self.inner.draws, 2)
+        return each[:, np.arange(len(ask.codes)), ask.codes[:, -1]].reshape(-1, 2)
+
+    def fold(self, ask: Ask, outputs: Floats) -> Floats:
+        """One row a code."""
+        return outputs[:, :, 0, :]
+
+    def draw(self, instance: int, held: Bools, m: int, rng: np.random.Generator) -> Ints:
+        """Codes (m, d + 1): which features are kept, and which of the coalition's rows is drawn."""
+        codes = np.empty((m, len(held) + 1), dtype=np.int64)
+        codes[:, :-1] = held | (rng.random((m, len(held))) < 0.5)
+        codes[:, -1] = rng.integers(self.inner.draws, size=m)
+        return codes
+
+    def kept(self, codes: Ints) -> Bools:
+        """(m, d) which features each sample keeps."""
+        kept: Bools = codes[:, :-1] != 0
+        return kept
+
+    def coverage(self, instance: int, held: Bools) -> float:
+        """Share of the perturbations that keep the held features."""
+        return float(0.5 ** np.count_nonzero(held))
+
+    def condition(self, instance: int, feature: int) -> Condition:
+        """What a rule would ask of a feature."""
+        name = self.inner.feature_names(instance)[feature]
+        text = isinstance(self.inner.plain(instance, instance + 1), list)  # of texts; tables and images are arrays and frames
+        return Condition(feature, name, f"{name!r} is there" if text else f"{name} is kept", "present" if text else "kept")
+
+    def example(self, rows: Rows, i: int) -> str:
+        """A sample as text."""
+        row = rows.iloc[i].tolist() if hasattr(rows, "iloc") else rows[i]
+        return row if isinstance(row, str) else str(row)
