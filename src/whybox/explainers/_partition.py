@@ -161,7 +161,7 @@ def _play(job: Job, block: list[Ints], games: list[Game], apply: Callable[[Float
 def _game(tree: PartitionTree, none: Floats, full: Floats, most: int, tol: float | None, seed: int) -> Game:
     """The exact answer where the budget covers it, otherwise orders; rows (r, q) of one tree."""
     everyone, nodes = np.arange(len(full)), np.arange(tree.n_nodes)
-    if not tree.n_nodes or tree.exact_cost <= (most if tol is None else min(most, 4 * tree.n_nodes)):
+    if not tree.n_nodes or tree.exact_cost <= (most if tol is None else min(most, 8 * tree.n_nodes)):
         return (yield from _exact(tree, everyone, none, full))
     pairs = 1 if tol is not None else most // (2 * tree.n_nodes)
     sweep = Sweep(tree_orders(tree, max(pairs, 1), generator(seed, "tree orders", tree.d)), none, full)

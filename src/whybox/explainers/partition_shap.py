@@ -11,7 +11,7 @@ from whybox.engine import Engine
 from whybox.explainers._job import Request, count, resolve_space
 from whybox.explainers._partition import explain_owen, planned
 from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
-from whybox.explainers.budget import Budget, resolve_budget
+from whybox.explainers.budget import TOLERANCE_EXTRA, Budget
 from whybox.explainers.exact_shap import check_link
 from whybox.explanations import Attribution
 from whybox.typing import Bound, Space, Target
@@ -126,7 +126,7 @@ def _bought(budget: int | Budget | None, tol: float | None, d: int, draws: int) 
     if isinstance(budget, Budget):
         return budget.bought(draws)
     if budget is None:
-        return max(DEFAULT_BUDGET, 8 * (d - 1)) if tol is None else resolve_budget(None, tol, d, draws)
+        return max(DEFAULT_BUDGET, 8 * (d - 1)) if tol is None else 2 * d + TOLERANCE_EXTRA
     return count("budget", budget)
 
 
