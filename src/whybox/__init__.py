@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from whybox import concepts as concepts
     from whybox import datasets as datasets
+    from whybox import distributed as distributed
     from whybox import errors as errors
     from whybox import llms as llms
     from whybox import spaces as spaces
     from whybox.concepts import ConceptEffect as ConceptEffect
     from whybox.concepts import LLMCounterfactuals as LLMCounterfactuals
+    from whybox.distributed import explain_dataset as explain_dataset
     from whybox.engine import Engine as Engine
     from whybox.engine import NoisyModelWarning as NoisyModelWarning
     from whybox.explainers import LIME as LIME
@@ -56,7 +58,9 @@ __all__ = [
     "as_model",
     "concepts",
     "datasets",
+    "distributed",
     "errors",
+    "explain_dataset",
     "llms",
     "spaces",
 ]
@@ -71,13 +75,14 @@ _HOME = {
     "LLMCounterfactuals": "concepts",
     "NoisyModelWarning": "engine",
     "as_model": "models",
+    "explain_dataset": "distributed",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("concepts", "datasets", "errors", "llms", "spaces"):
+    if name in ("concepts", "datasets", "distributed", "errors", "llms", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value
