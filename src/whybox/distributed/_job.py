@@ -198,7 +198,7 @@ def _changed(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> s
     changed = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
     shown = ", ".join(f"{name} ({_short(there.get(name))} then, {_short(here.get(name))} now)" for name in changed)
     return (
-        f"{path}: belongs to another job; changed: {shown}. Pass another out, or on_change=\"restart\" to start anew (the earlier files are "
+        f'{path}: belongs to another job; changed: {shown}. Pass another out, or on_change="restart" to start anew (the earlier files are '
         "kept in a folder replaced-1). A model that is fitted anew counts as changed: load it from a file"
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +13,8 @@ from whybox.distributed._sources import Batch, Batches
 from whybox.errors import OptionError, WorkerLostError
 
 _TASK: list[Callable[[Batch], Any]] = []  # of this worker process
+_BUSY = threading.Lock()  # held while a batch is explained
+_LOOK = 1.0  # seconds between looks at the parent
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,18 @@ def _pool(fn: Callable[[Batch], Any], batches: Batches, workers: int) -> Iterato
 
 def _install(fn: Callable[[Batch], Any]) -> None:
     _TASK[:] = [fn]
+    threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _exit_with(parent: int) -> None:
+    """Leave when the driver was killed, but not before the batch under way has its shard."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    _TASK.clear()
+    with _BUSY:
+        os._exit(0)
 
 
 def _run(batch: Batch) -> Any:
-    return _TASK[0](batch)
+    with _BUSY:
+        return _TASK[0](batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,7 @@ class Ray:
             raise MissingDependencyError("ray", "ray", 'engine="ray"') from None
         own = not ray.is_initialized()
         if own:
-            ray.init(num_cpus=self.workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init(num_cpus=self.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         try:
             yield from self._mapped(ray, fn, batches)
         except ray.exceptions.RayError as error:
@@ -65,6 +66,7 @@ class Ray:
                 ray.shutdown()
 
     def _mapped(self, ray: Any, fn: Callable[[Batch], Any], batches: Batches) -> Iterator[tuple[int, Any]]:
+        _quiet(ray)
         numbers = np.array(batches.numbers)
         blocks = ray.data.from_numpy([numbers[i : i + 1] for i in range(len(numbers))])  # one block a batch: any actor takes the next
         workers = max(min(self._pool(ray), len(numbers)), 1)
@@ -85,6 +87,14 @@ class Ray:
         there = ray.cluster_resources()
         by_cpu = int(there.get("CPU", 1) / max(self.num_cpus, 1e-9)) if self.num_cpus else 1
         return max(min(by_cpu, int(there.get("GPU", 0) / self.num_gpus)) if self.num_gpus else by_cpu, 1)
+
+
+def _quiet(ray: Any) -> None:
+    """No bars and no log of Ray Data's own: progress is the job's to show."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
 class Actor:

@@ -33,7 +33,7 @@ def arrow() -> Any:
     """
     try:
         import pyarrow as pa
-        import pyarrow.parquet  # noqa: F401  # makes pa.parquet
+        import pyarrow.parquet  # makes pa.parquet
     except ImportError:
         raise MissingDependencyError("pyarrow", "parquet", "reading and writing Parquet") from None
     return pa

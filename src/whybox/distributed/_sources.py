@@ -173,4 +173,6 @@ def choose(there: list[Any], columns: str | Sequence[str] | None, row_id: str | 
 
 def repeated(row_id: str, examples: list[Any]) -> str:
     """The message about ids that repeat."""
-    return f"id: column {row_id!r} repeats ids, such as {examples}; each row needs its own: drop repeated rows, or leave id out for positions"
+    return (
+        f"id: column {row_id!r} repeats ids, such as {examples}; each row needs its own: drop repeated rows, or leave id out for positions"
+    )

@@ -185,7 +185,8 @@ def _backend(engine: str | Backend, workers: int | None) -> Backend:
             raise OptionError(f"engine: expected one of {', '.join(map(repr, _ENGINES))} or an object with map_batches, got {engine!r}")
         if workers is not None:
             _positive("workers", workers)
-        return _ENGINES[engine](workers=workers)
+        made: Backend = _ENGINES[engine](workers=workers)
+        return made
     if isinstance(engine, type) or not isinstance(engine, Backend):
         raise OptionError(f"engine: expected a name or an object with map_batches(fn, batches), got {engine!r}")
     if workers is not None:
@@ -245,5 +246,3 @@ def _payload(explainer: Any) -> bytes:
 def _positive(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise OptionError(f"{name}: expected a positive whole number, got {value!r}")
-
-
