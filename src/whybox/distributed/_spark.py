@@ -6,11 +6,14 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from whybox.distributed._sources import Batch, Batches
 from whybox.errors import MissingDependencyError, WorkerLostError
+
+_TRIES = 4  # of a batch, before Spark gives the job up; a local session's own default is 1
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Spark:
             WorkerLostError: the Spark job failed.
         """
         try:
+            from py4j.protocol import Py4JError
             from pyspark.errors import PySparkException
             from pyspark.sql import SparkSession
         except ImportError:
@@ -44,15 +48,18 @@ class Spark:
         session, own = self.session or SparkSession.getActiveSession(), False
         if session is None:
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-            builder = SparkSession.builder.master(f"local[{self.workers or '*'}]").appName("whybox").config("spark.ui.enabled", "false")
+            builder = (
+                SparkSession.builder.master(f"local[{self.workers or '*'},{_TRIES}]").appName("whybox").config("spark.ui.enabled", "false")
+            )
             session, own = builder.config("spark.log.level", "ERROR").getOrCreate(), True
         try:
             yield from _mapped(session, fn, batches)
-        except PySparkException as error:
+        except (PySparkException, Py4JError) as error:
             raise WorkerLostError(f"{type(error).__name__}: {str(error)[:500]}") from error
         finally:
             if own:
-                session.stop()
+                with suppress(Py4JError):  # Spark itself may be gone
+                    session.stop()
 
 
 def _mapped(session: Any, fn: Callable[[Batch], Any], batches: Batches) -> Iterator[tuple[int, Any]]:
@@ -73,4 +80,5 @@ def _mapped(session: Any, fn: Callable[[Batch], Any], batches: Batches) -> Itera
         for row in frame.mapInPandas(work, "number long, result binary").collect():
             yield int(row["number"]), pickle.loads(row["result"])  # noqa: S301  # made by our own workers
     finally:
-        shared.destroy()
+        with suppress(Exception):  # the session may be gone
+            shared.destroy()
