@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,6 +97,9 @@ class Batches:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[number] for number in self.numbers)
+
     def __getitem__(self, number: int) -> Batch:
         """The batch of this number."""
         start = number * self.size
@@ -125,13 +128,15 @@ def in_memory(data: Any, columns: str | Sequence[str] | None, row_id: str | None
         if data and all(isinstance(text, str) for text in data):
             return Memory(list(data), None, None)
         data = np.asarray(data) if data else data
-    if not len(data):
+    if isinstance(data, (list, tuple)):
         raise InputError("data: has no rows; expected at least one")
     if not is_array(data):
         raise InputError(
             f"data: expected a DataFrame, an array (rows, features), texts, paths of Parquet files, or Ray, Dask or Spark data; "
             f"got {type(data).__name__}"
         )
+    if not len(data):
+        raise InputError("data: has no rows; expected at least one")
     if data.ndim != 2:
         raise ShapeError(f"data: expected 2 axes (rows, features), got shape {tuple(data.shape)}")
     return Memory(data, None, None)

@@ -111,7 +111,7 @@ def explain_dataset(
         _positive("batch_size", batch_size)
     if on_change not in ("error", "restart"):
         raise OptionError(f'on_change: expected "error" or "restart", got {on_change!r}')
-    factory = not callable(getattr(explainer, "explain", None))
+    factory = isinstance(explainer, type) or not callable(getattr(explainer, "explain", None))
     who = _who(explainer, version, factory)
     call = {"seed": int(seed), "budget": budget, "tol": tol} | ({} if target is ... else {"target": target})
     with open_folder(out) as folder:
