@@ -102,7 +102,7 @@ def test_files_that_do_not_fit_are_named_errors(folder, tmp_path):
     with pytest.raises(SchemaError, match=r"part-9.parquet lacks the columns \['dose'\]"):
         explain(folder)
     FRAME.assign(dose="high").to_parquet(folder / "part-9.parquet")
-    with pytest.raises(SchemaError, match="column 'dose' is .*string in .*part-9"):
+    with pytest.raises(SchemaError, match=r"column 'dose' is .*string in .*part-9"):
         explain(folder)
     FRAME[:3].to_parquet(folder / "part-9.parquet")
     with pytest.raises(InputError, match=r"repeats ids, such as \['p000', 'p001', 'p002'\]"):
@@ -114,7 +114,7 @@ def test_files_that_do_not_fit_are_named_errors(folder, tmp_path):
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         explain(folder)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="has no .parquet files"):
+    with pytest.raises(InputError, match=r"has no \.parquet files"):
         explain(tmp_path / "empty")
     FRAME[:0].to_parquet(tmp_path / "none.parquet")
     with pytest.raises(InputError, match="have no rows"):
