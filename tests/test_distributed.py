@@ -285,7 +285,7 @@ def test_the_models_exception_passes_through(tmp_path):
 
 def test_warnings_of_workers_come_back_once(tmp_path):
     who = wb.LIME(wb.as_model(lambda x: np.sin(20 * x[:, 0]), version="1"), X, control="none", min_score=0.99)
-    with pytest.warns(UserWarning, match="R2 is below") as caught:
+    with pytest.warns(wb.LowFidelityWarning, match="R2 is below") as caught:
         found = explain(tmp_path, who, budget=300)
     assert len(caught) == len(found.manifest["warnings"]) > 0
     assert "LowFidelityWarning" in found.manifest["warnings"][0]["category"]
@@ -336,6 +336,34 @@ def test_shards_of_a_torn_state_are_not_believed(tmp_path):
     (tmp_path / "shards" / ".part-000003.parquet.abc.part").write_bytes(b"PAR1")
     assert hashes(explain(tmp_path)) == hashes(explain(tmp_path / "other"))
     assert not list((tmp_path / "shards").glob(".*"))
+
+
+@dataclass
+class Late:
+    """A worker that outlived its job: it comes back when the folder is another one's."""
+
+    tasks: list
+
+    def map_batches(self, fn, batches):
+        self.tasks.append((fn, batches[0]))
+        for earlier, batch in self.tasks[:-1]:
+            assert "another job by now" in earlier(batch).text
+        for batch in batches:
+            yield batch.number, fn(batch)
+
+
+def test_a_worker_of_an_earlier_job_writes_nothing(tmp_path):
+    late = Late([])
+    explain(tmp_path / "out", engine=late)
+    found = explain(tmp_path / "out", engine=late, seed=1, on_change="restart")
+    assert hashes(found) == hashes(explain(tmp_path / "other", seed=1))
+
+
+def test_a_lost_log_costs_nothing_but_its_figures(tmp_path):
+    found = explain(tmp_path)
+    for path in [tmp_path / "manifest.json", *(tmp_path / "log").iterdir()]:
+        path.unlink()
+    assert hashes(explain(tmp_path)) == hashes(open_dataset(tmp_path)) == [shard["sha256"] for shard in found.manifest["shards"]]
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from whybox.distributed._identity import digest
-from whybox.distributed._shards import publish, sync_folder
+from whybox.distributed._shards import publish, read_table, sync_folder
 from whybox.errors import CheckpointError, InputError
 
 FORMAT, VERSION = "whybox.dataset", 1
@@ -106,6 +107,8 @@ class JobFolder:
         begun: dict[int, int] = {}
         rows: dict[int, int] = {}
         for event in self.events():
+            if event["job"] != job["digest"]:  # of a worker that outlived another job
+                continue
             number = event["batch"]
             rows[number] = event["rows"]
             if event["event"] == "begun":
@@ -119,6 +122,8 @@ class JobFolder:
                 said[key] = said.get(key, 0) + 1
             if number in done:
                 shards[number] = {"rows": event["rows"], "sha256": event["sha256"], "seconds": event["seconds"], "stats": event["stats"]}
+        for number in done - shards.keys():  # its log is lost
+            shards[number] = _from_file(self.path / "shards" / f"part-{number:06d}.parquet")
         again = {number: count - 1 for number, count in begun.items() if count > 1}
         return {
             **job,
@@ -176,6 +181,12 @@ def open_folder(out: str | os.PathLike[str]) -> Iterator[JobFolder]:
         if others and not (path / "job.json").exists():
             raise InputError(f"out: {path} holds other files, such as {sorted(others)[:3]}; pass an empty folder, or a new name")
         yield JobFolder(path)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    rows = read_table(path, ["id"])[1]["rows"]
+    with path.open("rb") as file:
+        return {"rows": rows, "sha256": hashlib.file_digest(file, "sha256").hexdigest(), "seconds": 0.0, "stats": {}}
 
 
 def _lock(file: Any) -> None:

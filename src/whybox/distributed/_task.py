@@ -89,22 +89,35 @@ class Task:
         """Explain a batch and write its shard. What is raised is returned, so that no engine repeats or wraps it."""
         try:
             folder = Path(self.folder)
-            if not (folder / "job.json").exists():
-                raise CheckpointError(
-                    f"{folder}: this worker ({socket.gethostname()}) does not see the job's folder; out must be on a file system that all "
-                    "workers share, under the same path"
-                )
+            self._check_folder(folder)
             self._explain(batch, folder)
         except Exception as error:  # noqa: BLE001  # whatever the model raises goes to the driver
             return Result(batch.number, len(batch.ids), _pickled(error), f"{type(error).__name__}: {error}", traceback.format_exc())
         return Result(batch.number, len(batch.ids))
+
+    def _check_folder(self, folder: Path) -> None:
+        """The folder is there, and still this job's: a worker whose driver was killed may outlive the job.
+
+        Raises:
+            CheckpointError: it is not.
+        """
+        try:
+            there = json.loads((folder / "job.json").read_text(encoding="utf-8"))["digest"]
+        except OSError as error:
+            raise CheckpointError(
+                f"{folder}: this worker ({socket.gethostname()}) does not see the job's folder; out must be on a file system that all "
+                "workers share, under the same path"
+            ) from error
+        if there != self.job:
+            raise CheckpointError(f"{folder}: belongs to another job by now; the shard of this one is not written")
 
     def _explain(self, batch: Batch, folder: Path) -> None:
         path = shard_path(folder, batch.number)
         if path.exists():
             return
         rows = len(batch.ids)
-        log(folder, {"event": "begun", "batch": batch.number, "rows": rows, "host": socket.gethostname(), "pid": os.getpid()})
+        here = {"job": self.job, "batch": batch.number, "rows": rows}
+        log(folder, {"event": "begun", **here, "host": socket.gethostname(), "pid": os.getpid()})
         began = time.perf_counter()
         with limited(self.threads), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -112,15 +125,12 @@ class Task:
             found = _fixed_calls(explainer, batch.x).explain(batch.x, **self._arguments(explainer))
         if not isinstance(found, Attribution) or len(found) != rows:
             raise InputError(f"{type(explainer).__name__}.explain: expected an Attribution of {rows} rows, got {found!r}")
-        about = {"job": self.job, "batch": batch.number, "rows": rows}
-        content, sha256 = encode(to_table(found, batch.ids, about, keep_data=self.keep_data))
+        content, sha256 = encode(to_table(found, batch.ids, here, keep_data=self.keep_data))
         said = [{"category": f"{w.category.__module__}.{w.category.__qualname__}", "text": str(w.message)} for w in caught]
-        stats = dataclasses.asdict(found.stats)
         seconds = time.perf_counter() - began
-        log(
-            folder,
-            {"event": "explained", "batch": batch.number, "rows": rows, "sha256": sha256, "seconds": seconds, "stats": stats, "said": said},
-        )
+        stats = dataclasses.asdict(found.stats)
+        self._check_folder(folder)
+        log(folder, {"event": "explained", **here, "sha256": sha256, "seconds": seconds, "stats": stats, "said": said})
         publish(content, path)
 
     def _arguments(self, explainer: Any) -> dict[str, Any]:

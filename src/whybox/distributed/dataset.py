@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,7 @@ def open_dataset(path: str | os.PathLike[str]) -> ExplanationDataset:
 
     Raises:
         InputError: there is no such job.
-        CheckpointError: its manifest cannot be read.
+        CheckpointError: it cannot be read.
 
     Example:
         >>> open_dataset("no/such/folder")
@@ -155,17 +156,15 @@ def open_dataset(path: str | os.PathLike[str]) -> ExplanationDataset:
     from whybox.distributed._job import JobFolder
 
     folder = Path(path)
-    try:
+    job = JobFolder(folder).job
+    if job is None:
+        raise InputError(f"{os.fspath(path)}: there is no job of explain_dataset here (no job.json)")
+    with suppress(OSError, ValueError):
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        job = JobFolder(folder).job
-        if job is None:
-            raise InputError(f"{os.fspath(path)}: there is no job of explain_dataset here (no job.json)") from None
-        identity = job["identity"]
-        manifest = JobFolder(folder).manifest(-(-identity["rows"] // identity["batch_size"]))
-    except ValueError as error:
-        raise CheckpointError(f"{folder / 'manifest.json'}: cannot be read ({error}); run explain_dataset again") from error
-    return ExplanationDataset(folder, manifest)
+        if manifest["complete"] and manifest["digest"] == job["digest"]:
+            return ExplanationDataset(folder, manifest)
+    identity = job["identity"]  # under way, or killed: look at what is there
+    return ExplanationDataset(folder, JobFolder(folder).manifest(-(-identity["rows"] // identity["batch_size"])))
 
 
 def _stats(shards: list[dict[str, Any]]) -> RunStats:

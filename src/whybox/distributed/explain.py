@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from whybox._random import generator
 from whybox.distributed._dask import Dask
 from whybox.distributed._identity import Identity, UnidentifiedModelWarning
-from whybox.distributed._job import JobFolder, open_folder
+from whybox.distributed._job import JobFolder, open_folder, versions
 from whybox.distributed._local import Local
 from whybox.distributed._parquet import in_files, is_paths
 from whybox.distributed._pickling import dumps
@@ -124,13 +125,12 @@ def explain_dataset(
         assert job is not None
         task = Task(str(folder.path), job["digest"], _payload(explainer), factory, call, threads, keep_data)
         batches = -(-source.n // size)
-        known = len(folder.manifest(batches)["warnings"])
+        before = folder.manifest(batches)
         try:
             _run(backend, task, folder, Batches(source, size, tuple(range(batches))), progress)
         finally:
             manifest = folder.write_manifest(batches)
-        for warning in manifest["warnings"][known:]:
-            warnings.warn(f"{warning['text']} ({warning['category']}, in {warning['batches']} batches)", stacklevel=2)
+        _warn(before["warnings"], manifest["warnings"])
     return open_dataset(out)
 
 
@@ -162,6 +162,18 @@ def _run(backend: Backend, task: Task, folder: JobFolder, everything: Batches, p
                 ) from lost
     finally:
         bar(None)
+
+
+def _warn(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
+    """What workers warned of in this call: each text once, in its own category where there is one."""
+    known = {(warning["category"], warning["text"]): warning["batches"] for warning in before}
+    for warning in after:
+        count = warning["batches"] - known.get((warning["category"], warning["text"]), 0)
+        if count:
+            module, _, name = warning["category"].rpartition(".")
+            category = getattr(sys.modules.get(module), name, None)
+            kind = category if isinstance(category, type) and issubclass(category, Warning) else UserWarning
+            warnings.warn(f"{warning['text']} ({count} of the batches)", kind, stacklevel=3)
 
 
 def _judged(number: int, result: Any) -> Result:
@@ -200,12 +212,11 @@ def _who(explainer: Any, version: str | None, factory: bool) -> dict[str, Any]:
     Raises:
         InputError: neither an explainer nor a function that makes one.
     """
-    from whybox import __version__
-
+    library = versions().get("whybox", "unknown")
     if factory:
         if isinstance(explainer, type) or not callable(explainer):
             raise InputError(f"explainer: expected an object with explain(x), or a function that makes one, got {explainer!r}")
-        return {"explainer": "made in the workers", "version": version, "whybox": __version__}
+        return {"explainer": "made in the workers", "version": version, "whybox": library}
     found = Identity.of(explainer)
     if version is None and (found.model is None or found.settings is None):
         warnings.warn(
@@ -214,7 +225,7 @@ def _who(explainer: Any, version: str | None, factory: bool) -> dict[str, Any]:
             UnidentifiedModelWarning,
             stacklevel=3,
         )
-    return {"explainer": asdict(found), "version": version, "whybox": __version__}
+    return {"explainer": asdict(found), "version": version, "whybox": library}
 
 
 def _source(data: Any, folder: JobFolder, columns: Any, row_id: str | None, *, restart: bool) -> tuple[Source, str]:
