@@ -1,7 +1,7 @@
 """explain_dataset: what a second process gains, what Ray costs over local processes on the same cores, and whether memory stays flat.
 
 ``speedup``: a model of Python code that holds the interpreter's lock, explained by one process and by two.
-``engines``: rows of 20 features in Parquet, KernelSHAP with 64 coalitions and 20 background rows, on two processes: local against Ray
+``engines``: rows of 20 features in Parquet, KernelSHAP with 64 coalitions and 10 background rows, on two processes: local against Ray
 (and ``--engines spark dask``), the shards compared byte by byte. A cluster is there before the clock starts, as it is in real use; what
 starting one takes is told beside it.
 ``memory``: peak of the driver and of the largest worker, for a tenth of the rows and for all.
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from _measure import conditions, in_fresh_process, save, spread, table
 
-D, BACKGROUND, COALITIONS, WORKERS, BATCH = 20, 20, 64, 2, 5000
+D, BACKGROUND, COALITIONS, WORKERS, BATCH = 20, 10, 64, 2, 5000
 
 
 def python_model(x: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ def measure(*arguments: str) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the engines' part")
-    parser.add_argument("--slow-rows", type=int, default=1200, help="of the speedup's part: about 13 ms each")
+    parser.add_argument("--slow-rows", type=int, default=2400, help="of the speedup's part: some 20 ms each")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--engines", nargs="*", default=["ray"], choices=["ray", "spark", "dask"])
     parser.add_argument("--parts", nargs="*", default=["speedup", "engines", "memory"], choices=["speedup", "engines", "memory"])

@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 warnings.simplefilter("ignore")
 import whybox as wb
+os.environ["PYSPARK_PYTHON"] = sys.executable
 
 engine, out, mark, who_dies, driver = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], os.getpid()
 X = np.random.default_rng(0).normal(size=(24, 4))

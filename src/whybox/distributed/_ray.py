@@ -73,7 +73,7 @@ class Ray:
         mapped = blocks.map_batches(
             Actor,
             fn_constructor_args=(ray.put(fn), ray.put(batches)),
-            batch_size=None,
+            batch_size=1,  # with GPUs, Ray Data wants a number
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=self.num_cpus,
             **({"num_gpus": self.num_gpus} if self.num_gpus else {}),

@@ -158,7 +158,7 @@ def _run(backend: Backend, task: Task, folder: JobFolder, everything: Batches, p
                 waiting = [number for number in everything.numbers if number not in done]
                 raise WorkerLostError(
                     f"{len(waiting)} of {len(everything)} batches were not finished, the first: {waiting[:5]}; workers died on them {idle} "
-                    f"times in a row ({lost}). Give a worker more memory, or fewer rows with batch_size="
+                    f"times in a row ({lost}). If it was for want of memory, give a worker more, or fewer rows with batch_size="
                 ) from lost
     finally:
         bar(None)
