@@ -409,6 +409,31 @@ def test_reader(tmp_path):
             found.explanation(start, stop)
 
 
+def test_a_column_that_parquet_cannot_hold_is_named(tmp_path):
+    data = pd.DataFrame({"a": range(6), "mixed": [1, "one", 2.5, None, b"x", True]})
+    who = wb.Occlusion(wb.as_model(lambda x: x["a"].to_numpy() * 2.0, version="1"), data.head(2))
+    assert explain(tmp_path / "a", who, data, budget=None).complete
+    with pytest.raises(InputError, match="mixed: Parquet has no type"):
+        explain(tmp_path / "b", who, data, budget=None, keep_data=True)
+
+
+def test_a_cache_of_answers_saves_a_batch_that_is_done_again(tmp_path):
+    calls = []
+
+    def model(x):
+        calls.append(len(x))
+        return product(x)
+
+    def who():
+        engine = wb.Engine(cache=str(tmp_path / "answers.sqlite"), controls=False, max_batch=10)
+        return wb.KernelSHAP(wb.as_model(model, version="1"), X[:4], engine=engine)
+
+    first = explain(tmp_path / "a", who())
+    n = len(calls)
+    assert hashes(explain(tmp_path / "b", who())) == hashes(first)
+    assert len(calls) == n
+
+
 def test_one_target(tmp_path):
     who = wb.ExactSHAP(FOREST, X[:4])
     found = explain(tmp_path, who, target="predicted", budget=None, keep_data=True).explanation()

@@ -75,7 +75,7 @@ def _pool(fn: Callable[[Batch], Any], batches: Batches, workers: int) -> Iterato
     except BrokenProcessPool as error:
         raise WorkerLostError(f"{type(error).__name__}: {error}") from error
     finally:
-        pool.shutdown(wait=True, kill_workers=bool(under_way))
+        pool.shutdown(wait=True, kill_workers=True)  # whoever is still there is idle, or no longer wanted
 
 
 def _install(fn: Callable[[Batch], Any]) -> None:

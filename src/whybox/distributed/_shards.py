@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 
 from whybox._arrays import is_array, is_frame, to_numpy
-from whybox.errors import CheckpointError, MissingDependencyError
+from whybox.errors import CheckpointError, InputError, MissingDependencyError
 from whybox.explanations import Attribution
 
 FORMAT, VERSION = "whybox.shard", 1
@@ -46,7 +46,7 @@ def to_table(e: Attribution, ids: Any, about: dict[str, Any], *, keep_data: bool
     made: the same explanation gives the same bytes.
     """
     pa = arrow()
-    columns: dict[str, Any] = {"id": pa.array(ids)}
+    columns: dict[str, Any] = {"id": _cells("id", ids)}
     tail = int(e.base_values.shape[1]) if e.multi_output else 0
     for name in PER_FEATURE:
         rows = getattr(e, name)
@@ -71,6 +71,14 @@ def to_table(e: Attribution, ids: Any, about: dict[str, Any], *, keep_data: bool
     return pa.table(columns).replace_schema_metadata({KEY: text.encode()})
 
 
+def _cells(name: str, cells: Any) -> Any:
+    pa = arrow()
+    try:
+        return pa.array(cells)
+    except pa.ArrowException as error:
+        raise InputError(f"{name}: Parquet has no type for this column ({error}); make it one of numbers, texts or dates") from error
+
+
 def _fixed(rows: Any) -> Any:
     pa = arrow()
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).reshape(-1)), rows.shape[1])
@@ -86,11 +94,10 @@ def _data_kind(e: Attribution) -> str | None:
 
 
 def _data_columns(e: Attribution) -> dict[str, Any]:
-    pa = arrow()
     if is_frame(e.data):
-        return {f"{DATA}{name}": pa.array(e.data.iloc[:, j]) for j, name in enumerate(e.data.columns)}
+        return {f"{DATA}{name}": _cells(str(name), e.data.iloc[:, j]) for j, name in enumerate(e.data.columns)}
     host = to_numpy(e.data) if is_array(e.data) else np.asarray(e.data)
-    return {f"{DATA}{j}": pa.array(host[:, j]) for j in range(host.shape[1])}
+    return {f"{DATA}{j}": _cells(f"column {j}", host[:, j]) for j in range(host.shape[1])}
 
 
 def encode(table: Any) -> tuple[bytes, str]:
