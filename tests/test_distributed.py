@@ -409,6 +409,21 @@ def test_reader(tmp_path):
             found.explanation(start, stop)
 
 
+def test_texts_have_features_of_their_own(tmp_path):
+    texts = pd.DataFrame({"text": ["the food was great but loud", "bad", "good good food", "so so"], "key": list("abcd")})
+    score = wb.as_model(
+        lambda rows: np.array([row.count("good") + row.count("great") - row.count("bad") * 1.0 for row in rows]), version="1"
+    )
+    who = wb.KernelSHAP(score, space=wb.spaces.Words())
+    whole = who.explain(texts["text"].tolist(), budget=30)
+    found = explain(tmp_path, who, texts, columns="text", id="key", batch_size=3, budget=30, keep_data=True)
+    e = found.explanation()
+    assert all(np.array_equal(a, b) for a, b in zip(e.values, whole.values, strict=True))
+    assert e.feature_names == whole.feature_names
+    assert [list(row) for row in e.data] == [list(row) for row in whole.data]
+    assert found.to_frame()["id"].tolist() == list("abcd")
+
+
 def test_a_column_that_parquet_cannot_hold_is_named(tmp_path):
     data = pd.DataFrame({"a": range(6), "mixed": [1, "one", 2.5, None, b"x", True]})
     who = wb.Occlusion(wb.as_model(lambda x: x["a"].to_numpy() * 2.0, version="1"), data.head(2))

@@ -79,6 +79,11 @@ def _frozen(array: Any) -> Any:
 
 
 def _data(table: Any, kind: str | None) -> Any:
+    if kind == "ragged":
+        rows = np.empty(table.num_rows, dtype=object)
+        for i, row in enumerate(table["data"].to_pylist()):
+            rows[i] = np.array(row, dtype=object)
+        return rows
     columns = [name for name in table.column_names if name.startswith(DATA)]
     if kind is None or not columns:
         return None

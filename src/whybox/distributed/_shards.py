@@ -62,8 +62,8 @@ def to_table(e: Attribution, ids: Any, about: dict[str, Any], *, keep_data: bool
         columns["conditions"] = pa.array([[str(text) for text in row] for row in e.conditions], type=pa.list_(pa.string()))
     if e.ragged:
         columns["feature_names"] = pa.array([list(map(str, names)) for names in e.feature_names], type=pa.list_(pa.string()))
-    if keep_data and not e.ragged and e.data is not None:
-        columns.update(_data_columns(e))
+    if keep_data and e.data is not None:
+        columns.update({"data": _cells("data", [list(row) for row in e.data])} if e.ragged else _data_columns(e))
     plain = {name: getattr(e, name) for name in PLAIN if not (e.ragged and name == "feature_names")}
     header = {"format": FORMAT, "version": VERSION, **about, "plain": plain, "settings": dict(e.settings), "outputs": tail}
     header |= {"ragged": e.ragged, "data": _data_kind(e) if keep_data else None}
@@ -90,7 +90,7 @@ def _lists(rows: Any) -> Any:
 
 
 def _data_kind(e: Attribution) -> str | None:
-    return None if e.data is None or e.ragged else "frame" if is_frame(e.data) else "array"
+    return None if e.data is None else "ragged" if e.ragged else "frame" if is_frame(e.data) else "array"
 
 
 def _data_columns(e: Attribution) -> dict[str, Any]:
