@@ -304,7 +304,8 @@ class Spoilt:
 
     def bind(self, x, model):
         bound = self.space.bind(x, model)
-        spoilt = type("Spoilt", (type(bound),), self.change)
+        compose = {"compose": lambda bound, ask, start, stop: bound.take(ask, np.arange(start, stop))}
+        spoilt = type("Spoilt", (type(bound),), self.change | compose)
         return spoilt(**{name: getattr(bound, name) for name in bound.__dataclass_fields__})
 
 

@@ -5,6 +5,7 @@ import html
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -27,7 +28,7 @@ PLANTED = (
     "-->planted<!--",
     "{{planted}}`${planted}`\x00\x1b\u202e",
 )
-ALLOWED = {"div", "style", "p", "strong", "table", "tr", "th", "td", "span", "svg", "path", "rect", "details", "summary"}
+ALLOWED = {"div", "style", "p", "strong", "table", "tr", "th", "td", "span", "svg", "path", "rect", "details", "summary", "mark"}
 ALLOWED_IN_REPORT = ALLOWED | {"html", "head", "meta", "title", "body", "main", "nav", "a", "section", "h1", "h2", "figure", "figcaption"}
 ALLOWED_IN_REPORT |= {"img", "dl", "dd", "dt", "footer"}
 
@@ -60,6 +61,17 @@ def evil(n=3, k=None, *, ragged=False):
         box[:] = list(values)
         parts |= {"values": box, "conditions": None}
     return Attribution(**parts)
+
+
+def evil_text(k=None):
+    """Planted markup in texts whose words are marked."""
+    e = evil(k=k, ragged=True)
+    texts, marks = [], []
+    for _ in range(len(e)):
+        ends = np.cumsum([len(word) + 1 for word in PLANTED])
+        texts.append(" ".join(PLANTED))
+        marks.append(np.stack([ends - [len(word) + 1 for word in PLANTED], ends - 1], axis=1))
+    return replace(e, inputs=tuple(texts), marks=tuple(marks))
 
 
 class Page(HTMLParser):
@@ -107,6 +119,9 @@ SURFACES = {
     "row of outputs": lambda: evil(k=3)[1],
     "ragged": lambda: evil(ragged=True),
     "ragged row": lambda: evil(ragged=True)[0],
+    "texts": evil_text,
+    "text": lambda: evil_text()[0],
+    "text of outputs": lambda: evil_text(k=2)[1],
     "no data": lambda: Attribution(
         values=evil().values, base_values=[0] * 3, predictions=[0] * 3, feature_names=PLANTED, method=PLANTED[0]
     ),
