@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from whybox.testing._owen import owen_values as owen_values
-    from whybox.testing.model_check import check_model as check_model
     from whybox.testing.contract import CHECKS as CHECKS
     from whybox.testing.contract import ContractError as ContractError
     from whybox.testing.contract import ContractReport as ContractReport
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from whybox.testing.contract import shapley_values as shapley_values
     from whybox.testing.faults import FAULTS as FAULTS
     from whybox.testing.faults import Fault as Fault
+    from whybox.testing.model_check import check_model as check_model
     from whybox.testing.model_report import Check as Check
     from whybox.testing.model_report import ModelReport as ModelReport
     from whybox.testing.models import RecordingModel as RecordingModel
