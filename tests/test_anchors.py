@@ -17,7 +17,7 @@ from whybox.explainers import RuleNotFoundWarning
 from whybox.explanations import Condition, Rule
 from whybox.models import as_model
 from whybox.solvers.kl_lucb import contenders, exploration_rate, kl_bounds, proportion_interval
-from whybox.spaces import Baseline, Conditions, Marginal, Neighborhood, Words
+from whybox.spaces import Baseline, Conditions, Marginal, Neighborhood, Segments, Words
 from whybox.testing import RecordingModel
 from whybox.typing import Ask, Model
 
@@ -354,3 +354,16 @@ def test_results_show_no_secret():
     explainer = Anchors(Keyed(), B, categorical=ALL)
     e = explainer.explain(EVERY[:1])
     assert not any("sk-planted" in text for text in (repr(explainer), repr(e), e.to_html(), json.dumps(dict(e.settings)), e.to_text()))
+
+
+def test_images_have_rules_of_segments():
+    def bright(rows):
+        corner = np.asarray(rows)[:, :8, :8].mean(axis=(1, 2)) > 0.5
+        return np.stack([~corner, corner], axis=1).astype(float)
+
+    image = np.zeros((1, 16, 16))
+    image[:, :8, :8] = 1.0
+    e = Anchors(bright, space=Segments(n_segments=4, fill=0.0)).explain(image)
+    assert e.rules[0].size == 1
+    assert e.rules[0].text.endswith("is kept")
+    assert e.rules[0].precision == 1.0

@@ -14,7 +14,7 @@ from whybox.errors import InputError, OptionError, SchemaError, ShapeError
 from whybox.explainers import Budget, PermutationSHAP, ToleranceWarning
 from whybox.samplers.tree_orders import tree_orders
 from whybox.solvers.owen import owen_coalitions, solve_owen_exact
-from whybox.spaces import Baseline, Groups, Marginal, Words
+from whybox.spaces import Baseline, Groups, Marginal, Segments, Words
 from whybox.spaces.hierarchy import partition_tree
 from whybox.testing import RecordingModel, owen_values, shapley_values
 from whybox.typing import Model
@@ -315,3 +315,16 @@ def test_texts_agree_with_shapley_values_where_words_are_additive():
         ours = PartitionSHAP(mood, space=Words(), link="logit").explain(TEXTS[3:4], target=1).values[0]
     theirs = PermutationSHAP(mood, space=Words(), link="logit").explain(TEXTS[3:4], target=1).values[0]
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+def test_images_are_explained_by_their_quadtree():
+    images = RNG.random((2, 16, 16, 3))
+
+    def corner(rows):
+        return np.asarray(rows)[:, :4, :4].mean(axis=(1, 2, 3))
+
+    e = PartitionSHAP(corner, space=Segments()).explain(images)
+    for row, goal, base, marks in zip(e.values, e.predictions, e.base_values, e.marks, strict=True):
+        assert row.sum() == pytest.approx(goal - base)
+        seen = np.unique(marks[:4, :4])
+        assert np.abs(np.delete(row, seen)).max() < 1e-12

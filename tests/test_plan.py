@@ -24,6 +24,8 @@ CASES = {
     "KernelSHAP, exact": (lambda f, e: wb.KernelSHAP(f, B, engine=e), {}),
     "KernelSHAP, model rows": (lambda f, e: wb.KernelSHAP(f, B, engine=e), {"budget": wb.Budget(rows=200)}),
     "PermutationSHAP": (lambda f, e: wb.PermutationSHAP(f, B, engine=e), {}),
+    "PartitionSHAP": (lambda f, e: wb.PartitionSHAP(f, B, engine=e), {}),
+    "PartitionSHAP, orders": (lambda f, e: wb.PartitionSHAP(f, B, tree=[0, 1, 2, 3, 4, 5], engine=e), {"budget": 20}),
     "ExactSHAP": (lambda f, e: wb.ExactSHAP(f, B, engine=e), {}),
     "Occlusion": (lambda f, e: wb.Occlusion(f, B, engine=e), {}),
     "LIME, shared": (lambda f, e: wb.LIME(f, B, engine=e, min_score=None), {"budget": 150}),
@@ -69,7 +71,15 @@ def letters(texts):
     return np.array([len(set(text)) / 10 + text.count("food bad") for text in texts])
 
 
-@pytest.mark.parametrize("make", [wb.KernelSHAP, wb.PermutationSHAP, wb.Occlusion], ids=lambda make: make.__name__)
+def test_branches_opened_best_first_are_within_the_bound():
+    for options in ({"budget": 6}, {"tol": 1e-12}, {"tol": 0.3}):
+        explainer = wb.PartitionSHAP(curved, B, tree=[0, 1, 2, 3, 4, 5], engine=EXACT)
+        plan = explainer.plan(X, **options)
+        assert plan.exact is None
+        assert explainer.explain(X, **options).n_queries <= plan.at_most
+
+
+@pytest.mark.parametrize("make", [wb.KernelSHAP, wb.PartitionSHAP, wb.PermutationSHAP, wb.Occlusion], ids=lambda make: make.__name__)
 def test_texts_of_different_lengths(make):
     explainer = make(letters, space=wb.spaces.Words(), engine=EXACT)
     plan, e = explainer.plan(TEXTS), explainer.explain(TEXTS)

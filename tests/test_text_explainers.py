@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 import whybox as wb
 from whybox.errors import BudgetError, InputError, OptionError
-from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PermutationSHAP
+from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PartitionSHAP, PermutationSHAP
 from whybox.samplers.removals import removals
 from whybox.spaces import Fields, Marginal, Passages, Sentences, Words
 from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
@@ -25,6 +25,7 @@ EXPLAINERS = {
     "KernelSHAP": KernelSHAP,
     "LIME": partial(LIME, min_score=None),
     "Occlusion": Occlusion,
+    "PartitionSHAP": PartitionSHAP,
     "PermutationSHAP": PermutationSHAP,
 }
 every = pytest.mark.parametrize("name", EXPLAINERS)

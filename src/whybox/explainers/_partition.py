@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from whybox._random import generator
 from whybox.explainers._job import Job, PerRow, Request, positive, rows_of
 from whybox.explainers._shapley import ToleranceWarning, link_function
+from whybox.explainers._sweep import Sweep
 from whybox.explainers._widths import Table, by_width, empty_outputs
 from whybox.explanations import Attribution
-from whybox.samplers.tree_orders import TreeOrders, tree_orders
-from whybox.solvers.owen import allowance, owen_coalitions, solve_orders, solve_owen_exact
+from whybox.samplers.tree_orders import tree_orders
+from whybox.solvers.owen import owen_coalitions, solve_owen_exact
 from whybox.spaces.hierarchy import PartitionTree, partition_tree
-from whybox.typing import Ask, Bools, Floats, Hierarchical, Ints
+from whybox.typing import Ask, Bools, Bound, Floats, Hierarchical, Ints
 
 _BLOCK_BYTES = 16 << 20
-_FIRST_LEVELS, _LEAST_OPENED = 3, 4  # opened before anything is known; opened at once from then on, or as many as are open
 Wanted = list[tuple[Ints, Bools]]  # coalitions (m, d) for some of a game's rows
 Answers = list[Floats]  # for each (rows, m, q)
 
@@ -53,7 +53,7 @@ def explain_owen(request: Request, tree: Any, *, budget: Callable[[int, int], in
     with Job(request) as job:
         apply = link_function(link)
         widths = by_width(job)
-        trees = _trees(job, tree)
+        trees = _trees(job.bound, job.rows.tolist(), tree)
         u, k = job.full.shape
         q, everyone = k if job.chosen is None else 1, np.arange(u)
         values, errors, shared = Table(job, widths, q), Table(job, widths, q), Table(job, widths, 1)
@@ -82,16 +82,31 @@ def explain_owen(request: Request, tree: Any, *, budget: Callable[[int, int], in
         return replace(e, conditions=_shares(job, shared.rows())) if shared.most() > 1 else e
 
 
-def _trees(job: Job, given: Any) -> list[PartitionTree]:
-    """The tree of each distinct row; rows with equal trees get the same object."""
+def planned(bound: Bound, given: Any, d: int, most: int, tol: float | None) -> tuple[Bools, bool]:
+    """The coalitions that are asked for a row of d features, or as many, and whether it is certain that it will be these."""
+    rows = [i for i in range(1 if bound.shared_empty else bound.n) if bound.n_features(i) == d]
+    found = {tree.key: tree for tree in _trees(bound, rows, given)}.values()
+    exact = [tree.exact_cost for tree in found if tree.exact_cost <= most]
+    pairs = most // (2 * (d - 1)) if d > 1 else 0
+    if tol is None and exact and (len(exact) == len(found) or max(exact) >= 2 * pairs * (d - 1)):
+        largest = max((tree for tree in found if tree.exact_cost <= most), key=lambda tree: tree.exact_cost)
+        return owen_coalitions(largest), len(set(exact)) == 1 and len(exact) == len(found)
+    if tol is None and pairs:
+        orders = tree_orders(next(iter(found)), pairs, generator(0))
+        return np.concatenate([orders.coalitions(p, np.arange(d - 1)) for p in range(pairs)]), not exact
+    return np.zeros((max(min(most, 2**d - 2), 0) if d < 60 else most, d), dtype=bool), False  # which ones depends on the answers
+
+
+def _trees(bound: Bound, rows: list[int], given: Any) -> list[PartitionTree]:
+    """The tree of each of these rows; rows with equal trees get the same object."""
     made: dict[bytes, PartitionTree] = {}
     seen: dict[int, tuple[Any, PartitionTree]] = {}
     result = []
-    for i in job.rows.tolist():
-        d = job.bound.n_features(i)
-        nested = given if given is not None else job.bound.tree(i) if isinstance(job.bound, Hierarchical) else list(range(d))
+    for i in rows:
+        d = bound.n_features(i)
+        nested = given if given is not None else bound.tree(i) if isinstance(bound, Hierarchical) else list(range(d))
         if id(nested) not in seen or seen[id(nested)][1].d != d:
-            tree = partition_tree(nested, d, job.bound.feature_names(i))
+            tree = partition_tree(nested, d, bound.feature_names(i))
             seen[id(nested)] = nested, made.setdefault(tree.key, tree)  # nested is held, so its id stays its own
         result.append(seen[id(nested)][1])
     return result
@@ -146,10 +161,10 @@ def _play(job: Job, block: list[Ints], games: list[Game], apply: Callable[[Float
 def _game(tree: PartitionTree, none: Floats, full: Floats, most: int, tol: float | None, seed: int) -> Game:
     """The exact answer where the budget covers it, otherwise orders; rows (r, q) of one tree."""
     everyone, nodes = np.arange(len(full)), np.arange(tree.n_nodes)
-    if not tree.n_nodes or tree.exact_cost <= (most if tol is None else min(most, 4 * tree.n_nodes)):
+    if not tree.n_nodes or tree.exact_cost <= (most if tol is None else min(most, 8 * tree.n_nodes)):
         return (yield from _exact(tree, everyone, none, full))
     pairs = 1 if tol is not None else most // (2 * tree.n_nodes)
-    sweep = _Sweep(tree_orders(tree, max(pairs, 1), generator(seed, "tree orders", tree.d)), none, full)
+    sweep = Sweep(tree_orders(tree, max(pairs, 1), generator(seed, "tree orders", tree.d)), none, full)
     if tol is not None or not pairs:
         return (yield from _best_first(sweep, most, tol, seed))
     answers = yield [(everyone, np.concatenate([sweep.orders.coalitions(p, nodes) for p in range(pairs)]))]
@@ -170,7 +185,7 @@ def _exact(tree: PartitionTree, rows: Ints, none: Floats, full: Floats) -> Game:
     return Found(values, np.zeros_like(values), np.ones((r, tree.d), dtype=np.int64), "exact")
 
 
-def _best_first(sweep: _Sweep, most: int, tol: float | None, seed: int) -> Game:
+def _best_first(sweep: Sweep, most: int, tol: float | None, seed: int) -> Game:
     """Open the branches that matter most, as many at once as are open already; then more orders of what is open, to the tolerance."""
     tree, everyone = sweep.orders.tree, np.arange(len(sweep.opened))
     while (chosen := sweep.choose(most // 2, 0.0 if tol is None else tol)).any():
@@ -184,7 +199,8 @@ def _best_first(sweep: _Sweep, most: int, tol: float | None, seed: int) -> Game:
     pairs = 1
     while tol is not None:
         left = errors.max(axis=(1, 2)) > tol
-        if left.any() and 4 * pairs * tree.n_nodes >= tree.exact_cost <= most:
+        spent = 2 * pairs * int(sweep.opened.sum(axis=1).max())
+        if left.any() and 4 * pairs * tree.n_nodes >= tree.exact_cost <= most - spent:
             at = np.flatnonzero(left)
             exact = yield from _exact(tree, at, sweep.none, sweep.full)
             values[at], errors[at], shared[at] = exact.values, exact.std_error, exact.shared_by
@@ -210,107 +226,6 @@ def _alike(chosen: Bools) -> list[tuple[Ints, Ints]]:
     patterns, owner = np.unique(chosen, axis=0, return_inverse=True)
     groups = [(np.flatnonzero(owner.reshape(-1) == i), np.flatnonzero(pattern)) for i, pattern in enumerate(patterns)]
     return [(rows, nodes) for rows, nodes in groups if len(nodes)]
-
-
-class _Sweep:
-    """What is known of r rows along p orders and their reverses: the outputs at the cuts that were asked."""
-
-    def __init__(self, orders: TreeOrders, none: Floats, full: Floats) -> None:
-        tree = orders.tree
-        self.orders, self.none, self.full = orders, none, full
-        self.opened = np.zeros((len(none), tree.n_nodes), dtype=bool)
-        self._forward, self._backward = self._tables(len(orders.place))
-        # Branches: the root's, and both sides of each node.
-        self._inner = np.concatenate([[0], tree.children.reshape(-1)])
-        self._size = np.concatenate([[tree.d], np.stack([tree.middle - tree.start, tree.stop - tree.middle], axis=1).reshape(-1)])
-
-    def _tables(self, p: int) -> tuple[Floats, Floats]:
-        forward = np.full((p, len(self.none), self.orders.tree.d + 1, self.none.shape[1]), np.nan)
-        backward = forward.copy()
-        forward[:, :, 0], forward[:, :, -1] = self.none, self.full
-        backward[:, :, 0], backward[:, :, -1] = self.full, self.none
-        return forward, backward
-
-    def grow(self, orders: TreeOrders) -> None:
-        """More orders, of which the first are those that there are."""
-        old = len(self._forward)
-        forward, backward = self._tables(len(orders.place))
-        forward[:old], backward[:old] = self._forward, self._backward
-        self.orders, self._forward, self._backward = orders, forward, backward
-
-    def tell(self, order: int, rows: Ints, nodes: Ints, answer: Floats) -> None:
-        """Answers (rows, 2 nodes, q) to ``orders.coalitions(order, nodes)``."""
-        at = self.orders.cut[order, nodes]
-        self._forward[order][rows[:, None], at], self._backward[order][rows[:, None], at] = answer[:, 0::2], answer[:, 1::2]
-
-    def _branches(self, p: int, rows: Ints) -> tuple[Floats, Floats]:
-        """What each branch adds in the first p orders, and in their reverses: (p, rows, branches, q), NaN where its node is closed."""
-        orders = self.orders
-        ends = np.stack([orders.low, orders.cut, orders.high], axis=2)[:p]  # (p, nodes, 3)
-        second = np.stack([orders.first[:p] != 0, orders.first[:p] != 1], axis=2).astype(np.int64)  # child 0 comes second, child 1 does
-        low = np.take_along_axis(ends, second, axis=2).reshape(p, -1)
-        high = np.take_along_axis(ends, second + 1, axis=2).reshape(p, -1)
-        low, high = np.insert(low, 0, 0, axis=1), np.insert(high, 0, orders.tree.d, axis=1)
-        i, n = np.arange(p)[:, None, None], rows[None, :, None]
-        forward = self._forward[i, n, high[:, None]] - self._forward[i, n, low[:, None]]
-        backward = self._backward[i, n, low[:, None]] - self._backward[i, n, high[:, None]]
-        return forward, backward
-
-    def _frontier(self, rows: Ints) -> Bools:
-        """(rows, branches) which branches stand for themselves: their node is open, and they are not."""
-        opened = self.opened[rows]
-        there = np.insert(np.repeat(opened, 2, axis=1), 0, True, axis=1)
-        inside = np.where(self._inner >= 0, opened[:, self._inner], False)
-        return there & ~inside
-
-    def choose(self, most: int, least: float) -> Bools:
-        """(r, nodes) what to open next: the largest allowances above ``least``, at most ``most`` open nodes a row."""
-        tree, everyone = self.orders.tree, np.arange(len(self.opened))
-        chosen = np.zeros_like(self.opened)
-        if not self.opened.any():
-            first = np.flatnonzero(tree.depth < _FIRST_LEVELS)
-            first = first[np.argsort(tree.depth[first], kind="stable")][: max(most, 0)]
-            chosen[:, first] = True
-            return chosen
-        forward, backward = self._branches(1, everyone)
-        closed = self._frontier(everyone) & (self._inner >= 0)
-        gain = allowance(forward[0], backward[0], self._size[:, None]).max(axis=2)
-        gain = np.where(closed, gain, -1.0)
-        count = self.opened.sum(axis=1)
-        room = np.minimum(most - count, np.maximum(count, _LEAST_OPENED))
-        best = np.argsort(-gain, axis=1, kind="stable")
-        rank = np.empty_like(best)
-        np.put_along_axis(rank, best, np.broadcast_to(np.arange(best.shape[1]), best.shape), axis=1)
-        take = (gain > least) & (rank < room[:, None])
-        row, branch = np.nonzero(take)
-        chosen[row, self._inner[branch]] = True
-        return chosen
-
-    def solve(self, rows: Ints, p: int) -> tuple[Floats, Floats, Ints]:
-        """Values and standard errors (rows, d, q), and how many features share each value (rows, d)."""
-        tree, n, q = self.orders.tree, len(rows), self.none.shape[1]
-        there = self._frontier(rows)
-        size = np.where(there, self._size, 0)
-        flat = [
-            np.where(there[:, None], part.transpose(0, 1, 3, 2), 0.0).reshape(p, n * q, -1) for part in self._branches(p, rows)
-        ]  # (p, n q, branches)
-        found = solve_orders(flat[0], flat[1], np.repeat(size, q, axis=0))
-        owner = np.zeros((n, tree.d), dtype=np.int64)  # the branch of each leaf
-        everything = bool(self.opened[rows].all())
-        if everything:
-            node, side = np.nonzero(tree.children < 0)
-            owner[:, np.where(side == 0, tree.start[node], tree.middle[node])] = 1 + 2 * node + side
-        for opened in range(0 if everything else tree.n_nodes):
-            at = np.flatnonzero(self.opened[rows, opened])[:, None]
-            owner[at, np.arange(tree.start[opened], tree.middle[opened])] = 1 + 2 * opened
-            owner[at, np.arange(tree.middle[opened], tree.stop[opened])] = 2 + 2 * opened
-        by_feature = np.empty_like(owner)
-        by_feature[:, tree.order] = owner
-        index = np.repeat(by_feature, q, axis=0)
-        values, errors = (
-            np.take_along_axis(part, index, axis=1).reshape(n, q, tree.d).transpose(0, 2, 1) for part in (found.values, found.std_error)
-        )
-        return values, errors, np.take_along_axis(size, by_feature, axis=1)
 
 
 def _shares(job: Job, shared: PerRow) -> NDArray[Any]:

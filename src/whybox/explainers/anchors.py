@@ -16,7 +16,8 @@ from whybox.explainers._anchors import Agree, Settings, run_searches, search
 from whybox.explainers._job import Job, Request, count, positive, resolve_space
 from whybox.explainers._widths import by_width
 from whybox.explanations.rules import Rules
-from whybox.spaces.conditions import Conditions, Kept
+from whybox.spaces._kept import Kept
+from whybox.spaces.conditions import Conditions
 from whybox.spaces.neighborhood import NeighborhoodBound
 from whybox.typing import Bools, Floats, RuleBound, Space, Target
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from whybox.engine import Engine
 from whybox.explainers._job import Request, count, resolve_space
-from whybox.explainers._partition import explain_owen
-from whybox.explainers.budget import Budget, resolve_budget
+from whybox.explainers._partition import explain_owen, planned
+from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
+from whybox.explainers.budget import TOLERANCE_EXTRA, Budget
 from whybox.explainers.exact_shap import check_link
 from whybox.explanations import Attribution
-from whybox.typing import Space, Target
+from whybox.typing import Bound, Space, Target
 
 DEFAULT_BUDGET = 1024
 
@@ -95,17 +97,37 @@ class PartitionSHAP:
             InputError: x does not fit the background, or the tree does not fit the features.
             OptionError: an argument has a value that does not exist.
         """
-
-        def coalitions(d: int, draws: int) -> int:
-            if isinstance(budget, Budget):
-                return budget.bought(draws)
-            if budget is None:
-                return max(DEFAULT_BUDGET, 8 * (d - 1)) if tol is None else resolve_budget(None, tol, d, draws)
-            return count("budget", budget)
-
         settings = {"link": self.link, "budget": repr(budget), "tol": tol, "tree": None if self.tree is None else _told(self.tree)}
         request = Request(self, x, seed, target, progress, checkpoint, settings)
-        return explain_owen(request, self.tree, budget=coalitions, tol=tol, link=self.link)
+        return explain_owen(request, self.tree, budget=partial(_bought, budget, tol), tol=tol, link=self.link)
+
+    def plan(self, x: Any, *, budget: int | Budget | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:
+        """Tell what ``explain`` with these arguments would cost. Without a probe no model call is made.
+
+        Args:
+            x: rows.
+            budget: as in ``explain``.
+            tol: as in ``explain``; the plan then counts the most that may be asked.
+            probe: model rows to send for a measurement of time; True takes a number that fits the model. Default None: send none.
+
+        Raises:
+            InputError: x does not fit the background, or the tree does not fit the features.
+            OptionError: an argument has a value that does not exist.
+        """
+
+        def wanted(bound: Bound, d: int) -> Wanted:
+            codes, certain = planned(bound, self.tree, d, _bought(budget, tol, d, bound.draws), tol)
+            return Wanted(codes, certain)
+
+        return plan_queries(self, "PartitionSHAP", x, wanted, probe)
+
+
+def _bought(budget: int | Budget | None, tol: float | None, d: int, draws: int) -> int:
+    if isinstance(budget, Budget):
+        return budget.bought(draws)
+    if budget is None:
+        return max(DEFAULT_BUDGET, 8 * (d - 1)) if tol is None else 2 * d + TOLERANCE_EXTRA
+    return count("budget", budget)
 
 
 def _told(tree: Any) -> str:
