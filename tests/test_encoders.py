@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whybox.concepts import Encoder, FineTunedEncoder, TrainingOptions, TransformerEncoder, TruncationWarning
+from whybox.concepts import Encoder, FineTunedEncoder, FusedEncoder, TrainingOptions, TransformerEncoder, TruncationWarning
 from whybox.concepts.encoders import check_vectors
 from whybox.errors import CheckpointError, InputError, ModelError, OptionError, ShapeError
 
@@ -159,6 +159,22 @@ def test_wrong_vectors_are_named():
         check_vectors([[0.0, 1.0], [np.nan, 1.0]], 2)
     with pytest.raises(ModelError, match="numbers"):
         check_vectors([["a"]], 1)
+
+
+def test_cosines_of_a_fusion_are_weighted_means():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(4, 3)), rng.normal(size=(4, 5))
+
+    def cosines(v):
+        v = v / np.linalg.norm(v, axis=1, keepdims=True)
+        return v @ v.T
+
+    fused = FusedEncoder((lambda texts: a, lambda texts: 7 * b), weights=(1.0, 2.0))(["x"] * 4)
+    np.testing.assert_allclose(cosines(fused), cosines(a) / 3 + 2 * cosines(b) / 3, atol=1e-6)
+    with pytest.raises(OptionError, match="at least one"):
+        FusedEncoder(())
+    with pytest.raises(OptionError, match="2 positive numbers"):
+        FusedEncoder((len, len), (1.0, 0.0))
 
 
 # Fine-tuned encoders. The base counts words; the label depends on one of them.

@@ -30,6 +30,7 @@ from whybox.concepts.causalm import CausaLM
 from whybox.concepts.concept_effect import ConceptEffect
 from whybox.concepts.encoders import Encoder, TransformerEncoder, TruncationWarning
 from whybox.concepts.encoders_finetuned import FineTunedEncoder
+from whybox.concepts.encoders_fused import FusedEncoder
 from whybox.concepts.flip import FlipCounterfactuals
 from whybox.concepts.leace import LEACE
 from whybox.concepts.llm_counterfactuals import LLMCounterfactuals
@@ -70,6 +71,7 @@ __all__ = [
     "FineTunedEncoder",
     "FittedClassifier",
     "FlipCounterfactuals",
+    "FusedEncoder",
     "LLMClassifier",
     "LLMCounterfactuals",
     "MatchedCounterfactuals",
