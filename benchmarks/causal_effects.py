@@ -184,7 +184,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
         lines.append(
             f"| {r['data']} | {r['model']} | {r['method']} | {r['K']} | {cell('l2_cells')} | {r['l2_pairs']:.3f} | "
-            f"{r['cosine_cells']:.3f} | {r['norm_cells']:.3f} | {cell('order')} | {r['order_average']:.3f} | {r['ms a pair']:.1f} | {r['queries a pair']:.1f} |"
+            f"{r['cosine_cells']:.3f} | {r['norm_cells']:.3f} | {cell('order')} | {r['order_average']:.3f} | "
+            f"{r['ms a pair']:.1f} | {r['queries a pair']:.1f} |"
         )
     return "\n".join(lines)
 

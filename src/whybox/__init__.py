@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from whybox import concepts as concepts
     from whybox import datasets as datasets
     from whybox import errors as errors
+    from whybox import evaluation as evaluation
     from whybox import llms as llms
     from whybox import spaces as spaces
     from whybox.concepts import ConceptEffect as ConceptEffect
     from whybox.concepts import LLMCounterfactuals as LLMCounterfactuals
+    from whybox.concepts import MatchedCounterfactuals as MatchedCounterfactuals
     from whybox.engine import Engine as Engine
     from whybox.engine import NoisyModelWarning as NoisyModelWarning
     from whybox.explainers import LIME as LIME
@@ -49,6 +51,7 @@ __all__ = [
     "KernelSHAP",
     "LLMCounterfactuals",
     "LowFidelityWarning",
+    "MatchedCounterfactuals",
     "NoisyModelWarning",
     "Occlusion",
     "PermutationSHAP",
@@ -57,6 +60,7 @@ __all__ = [
     "concepts",
     "datasets",
     "errors",
+    "evaluation",
     "llms",
     "spaces",
 ]
@@ -69,6 +73,7 @@ _HOME = {
     "Counterfactuals": "explanations",
     "Engine": "engine",
     "LLMCounterfactuals": "concepts",
+    "MatchedCounterfactuals": "concepts",
     "NoisyModelWarning": "engine",
     "as_model": "models",
 }
@@ -77,7 +82,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("concepts", "datasets", "errors", "llms", "spaces"):
+    if name in ("concepts", "datasets", "errors", "evaluation", "llms", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ class SLearner:
         began = time.perf_counter()
         originals, asked, values, rows = start(self.pool.concepts, texts, concept, to, current, self.classifier)
         outputs = ask(self.pool.texts)
-        design = self._design(self.pool.texts)
+        design = self._of_pool
         before = self._design([originals[i] for i in rows])
         after = before.copy()
         left = sum(len(c.values) for c in self.pool.concepts[: list(by_name(self.pool.concepts)).index(concept)])
@@ -168,6 +169,10 @@ class SLearner:
             coef = ridge(design, outputs, self.penalty)
             effects = linear(after, coef) - linear(before, coef)
         return _estimates(self, originals, values, rows, effects, began, {"k": k, "seed": seed, "penalty": self.penalty})
+
+    @cached_property
+    def _of_pool(self) -> Floats:
+        return self._design(self.pool.texts)
 
     def _design(self, texts: Sequence[str]) -> Floats:
         blocks = [indicators(self.classifier, texts, c) for c in self.pool.concepts]
