@@ -40,8 +40,16 @@ class ZeroEffect:
 
     concepts: tuple[Concept, ...]
     classifier: ConceptClassifier | None = field(default=None, repr=False)
-    estimand: Estimand = "total"
-    default_k: int = 1
+
+    @property
+    def estimand(self) -> Estimand:
+        """Nothing is held."""
+        return "total"
+
+    @property
+    def default_k(self) -> int:
+        """There are no counterfactuals to count."""
+        return 1
 
     def estimate(
         self,
@@ -84,8 +92,16 @@ class ConditionalExpectation:
 
     pool: CandidatePool
     classifier: ConceptClassifier | None = field(default=None, repr=False)
-    estimand: Estimand = "total"
-    default_k: int = 1
+
+    @property
+    def estimand(self) -> Estimand:
+        """Nothing is held."""
+        return "total"
+
+    @property
+    def default_k(self) -> int:
+        """There are no counterfactuals to count."""
+        return 1
 
     def estimate(
         self,
@@ -137,8 +153,16 @@ class SLearner:
     pool: CandidatePool
     classifier: ConceptClassifier = field(repr=False)
     penalty: float = 1.0
-    estimand: Estimand = "direct"
-    default_k: int = 1
+
+    @property
+    def estimand(self) -> Estimand:
+        """Every other concept is held."""
+        return "direct"
+
+    @property
+    def default_k(self) -> int:
+        """There are no counterfactuals to count."""
+        return 1
 
     def estimate(
         self,
