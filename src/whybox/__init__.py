@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from whybox import datasets as datasets
     from whybox import distributed as distributed
     from whybox import errors as errors
+    from whybox import evaluation as evaluation
     from whybox import llms as llms
     from whybox import models as models
     from whybox import spaces as spaces
     from whybox.concepts import ConceptEffect as ConceptEffect
     from whybox.concepts import LLMCounterfactuals as LLMCounterfactuals
+    from whybox.concepts import MatchedCounterfactuals as MatchedCounterfactuals
     from whybox.distributed import explain_dataset as explain_dataset
     from whybox.engine import Engine as Engine
     from whybox.engine import NoisyModelWarning as NoisyModelWarning
@@ -60,6 +62,7 @@ __all__ = [
     "KernelSHAP",
     "LLMCounterfactuals",
     "LowFidelityWarning",
+    "MatchedCounterfactuals",
     "NoisyModelWarning",
     "Occlusion",
     "PartitionSHAP",
@@ -74,6 +77,7 @@ __all__ = [
     "datasets",
     "distributed",
     "errors",
+    "evaluation",
     "explain_dataset",
     "llms",
     "models",
@@ -89,6 +93,7 @@ _HOME = {
     "Counterfactuals": "explanations",
     "Engine": "engine",
     "LLMCounterfactuals": "concepts",
+    "MatchedCounterfactuals": "concepts",
     "NoisyModelWarning": "engine",
     "Rules": "explanations",
     "as_model": "models",
@@ -99,7 +104,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("callbacks", "concepts", "datasets", "distributed", "errors", "llms", "models", "spaces"):
+    if name in ("callbacks", "concepts", "datasets", "distributed", "errors", "evaluation", "llms", "models", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value
