@@ -76,25 +76,25 @@ class Methods:
             "random": (True, True, lambda _: RandomMatches(self.pool)),
             "propensity": (True, True, lambda _: PropensityMatches(self.pool, reads)),
             "Approx": (True, True, lambda _: ApproxMatches(self.pool, reads)),
-            "Approx, nearest by TF-IDF": (True, False, lambda _: ApproxMatches(self.pool, reads, self.words())),
+            "Approx nearest by TF-IDF": (True, False, lambda _: ApproxMatches(self.pool, reads, self.words())),
             "TF-IDF match": (True, False, lambda _: self.match(self.words())),
             "ConVecs": (True, False, lambda _: self.match(self.vectors)),
             "CONEXP": (False, False, lambda _: ConditionalExpectation(self.pool)),
             "S-Learner": (False, False, lambda _: SLearner(self.pool, reads)),
             "tried: abduction on log-odds": (False, False, lambda _: Abduction(self.pool, reads)),
-            "tried: K texts, bias-corrected": (True, False, lambda _: BiasCorrected(self.match(self.words()), reads)),
+            "tried: K texts bias-corrected": (True, False, lambda _: BiasCorrected(self.match(self.words()), reads)),
             "tried: ConVecs and TF-IDF fused": (True, False, lambda _: self.match(fused([self.vectors, self.words()]))),
             "tried: passages exchanged alone": (True, False, lambda _: self.passages(adjust=0.0)),
             "tried: outcome model alone": (True, False, lambda _: self.passages(adjust=1.0)),
-            "tried: passages, half and half": (True, False, lambda _: self.passages(adjust=0.5)),
+            "tried: passages half and half": (True, False, lambda _: self.passages(adjust=0.5)),
             "whybox default": (True, False, lambda _: self.passages()),
         }
         if mini_lm() is not None:
             found["pretrained encoder"] = (True, False, lambda _: self.match(mini_lm()))
-            found["tried: default, ranked by pretrained encoder"] = (True, False, lambda _: self.passages(mini_lm()))
+            found["tried: default ranked by pretrained encoder"] = (True, False, lambda _: self.passages(mini_lm()))
         for name, make in own_encoders(self.task, self.quick).items():
             found[name] = (True, True, lambda seed, make=make: self.match(make(seed)))
-            found[f"tried: default, ranked by {name.removeprefix('tried: ')}"] = (
+            found[f"tried: default ranked by {name.removeprefix('tried: ')}"] = (
                 True,
                 True,
                 lambda seed, make=make: self.passages(make(seed)),
@@ -184,7 +184,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
         lines.append(
             f"| {r['data']} | {r['model']} | {r['method']} | {r['K']} | {cell('l2_cells')} | {r['l2_pairs']:.3f} | "
-            f"{r['cosine_cells']:.3f} | {r['norm_cells']:.3f} | {cell('order')} | {r['order_average']:.3f} | {r['ms a pair']:.1f} | {r['queries a pair']:.1f} |"
+            f"{r['cosine_cells']:.3f} | {r['norm_cells']:.3f} | {cell('order')} | {r['order_average']:.3f} | "
+            f"{r['ms a pair']:.1f} | {r['queries a pair']:.1f} |"
         )
     return "\n".join(lines)
 

@@ -167,3 +167,21 @@ def test_what_cannot_be_is_named():
     for options in ({"answer": 3}, {"similarity": "bleu"}, {"template": "none"}):
         with pytest.raises(OptionError, match=next(iter(options))):
             AnswerSimilarity(generator, **options)
+
+
+def test_answers_are_in_the_checkpoint_as_they_come_and_plans_tell_the_requests(tmp_path):
+    with running("--find", CITIES) as server:
+        llm = OpenAICompatible(server.base_url, "finder", budget=Budget(requests=30))
+        game = AnswerSimilarity(llm, "Paris Rome")
+        explainer = wb.KernelSHAP(game, space=wb.spaces.Words())
+        assert explainer.plan([PROMPT], budget=60).requests <= 62
+        with pytest.raises(BudgetError):
+            explainer.explain([PROMPT], budget=60, seed=0, checkpoint=tmp_path / "log")
+        rich = AnswerSimilarity(OpenAICompatible(server.base_url, "finder"), "Paris Rome")
+        e = wb.KernelSHAP(rich, space=wb.spaces.Words()).explain([PROMPT], budget=60, seed=0, checkpoint=tmp_path / "log")
+        assert e.stats.n_resumed > 10
+        assert rich.generator.spent.requests <= e.stats.n_rows - e.stats.n_resumed
+    plain = wb.KernelSHAP(AnswerSimilarity(FunctionGenerator(cities), "Paris Rome"), space=wb.spaces.Words())
+    np.testing.assert_allclose(
+        np.asarray(e[0].values, dtype=float), np.asarray(plain.explain([PROMPT], budget=60, seed=0)[0].values, dtype=float), atol=1e-12
+    )

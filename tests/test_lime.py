@@ -554,3 +554,12 @@ def test_settings_are_frozen(small):
     explainer = LIME(small[0], small[1])
     with pytest.raises(dataclasses.FrozenInstanceError):
         explainer.alpha = 2.0
+
+
+def test_a_row_has_the_same_bits_at_every_place():
+    """Kernels of float32 products treat the 9th column of a block otherwise than the first."""
+    x = np.random.default_rng(0).normal(size=(30, 5))
+    explainer = LIME(lambda rows: np.tanh(rows[:, 0]) * rows[:, 1] + rows[:, 2], x, min_score=None)
+    among, alone = explainer.explain(x[:12], budget=250), explainer.explain(x[8:12], budget=250)
+    assert np.array_equal(among.values[8:], alone.values)
+    assert np.array_equal(among.std_error[8:], alone.std_error)

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from whybox import callbacks as callbacks
     from whybox import concepts as concepts
     from whybox import datasets as datasets
+    from whybox import distributed as distributed
     from whybox import errors as errors
+    from whybox import evaluation as evaluation
     from whybox import llms as llms
     from whybox import models as models
     from whybox import spaces as spaces
     from whybox.concepts import ConceptEffect as ConceptEffect
     from whybox.concepts import LLMCounterfactuals as LLMCounterfactuals
+    from whybox.concepts import MatchedCounterfactuals as MatchedCounterfactuals
+    from whybox.distributed import explain_dataset as explain_dataset
     from whybox.engine import Engine as Engine
     from whybox.engine import NoisyModelWarning as NoisyModelWarning
     from whybox.explainers import LIME as LIME
@@ -58,6 +62,7 @@ __all__ = [
     "KernelSHAP",
     "LLMCounterfactuals",
     "LowFidelityWarning",
+    "MatchedCounterfactuals",
     "NoisyModelWarning",
     "Occlusion",
     "PartitionSHAP",
@@ -70,7 +75,10 @@ __all__ = [
     "callbacks",
     "concepts",
     "datasets",
+    "distributed",
     "errors",
+    "evaluation",
+    "explain_dataset",
     "llms",
     "models",
     "sp_lime",
@@ -85,16 +93,18 @@ _HOME = {
     "Counterfactuals": "explanations",
     "Engine": "engine",
     "LLMCounterfactuals": "concepts",
+    "MatchedCounterfactuals": "concepts",
     "NoisyModelWarning": "engine",
     "Rules": "explanations",
     "as_model": "models",
+    "explain_dataset": "distributed",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'whybox' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if name in ("callbacks", "concepts", "datasets", "errors", "llms", "models", "spaces"):
+    if name in ("callbacks", "concepts", "datasets", "distributed", "errors", "evaluation", "llms", "models", "spaces"):
         return import_module(f"whybox.{name}")
     value = getattr(import_module(f"whybox.{_HOME.get(name, 'explainers')}"), name)
     globals()[name] = value

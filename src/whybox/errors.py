@@ -14,6 +14,7 @@
     ├── RemoteError (RuntimeError)       a remote endpoint refused, or kept failing
     ├── BudgetError (RuntimeError)       the budget does not allow what was asked
     ├── CheckpointError (RuntimeError)   a checkpoint belongs to another job, or is not one
+    ├── WorkerLostError (RuntimeError)   worker processes died before the work was done
     └── MissingDependencyError (ImportError)   an extra is not installed
 
 A message says what was expected, what came, and what to do. Exceptions that the model itself raises are not wrapped: they pass through
@@ -69,6 +70,10 @@ class BudgetError(WhyboxError, RuntimeError):
 
 class CheckpointError(WhyboxError, RuntimeError):
     """A checkpoint belongs to another job, or is not a checkpoint."""
+
+
+class WorkerLostError(WhyboxError, RuntimeError):
+    """Worker processes died, or their engine failed, before every batch was done. What was finished is kept."""
 
 
 class MissingDependencyError(WhyboxError, ImportError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,16 @@ class ZeroEffect:
 
     concepts: tuple[Concept, ...]
     classifier: ConceptClassifier | None = field(default=None, repr=False)
-    estimand: Estimand = "total"
-    default_k: int = 1
+
+    @property
+    def estimand(self) -> Estimand:
+        """Nothing is held."""
+        return "total"
+
+    @property
+    def default_k(self) -> int:
+        """There are no counterfactuals to count."""
+        return 1
 
     def estimate(
         self,
@@ -83,8 +92,16 @@ class ConditionalExpectation:
 
     pool: CandidatePool
     classifier: ConceptClassifier | None = field(default=None, repr=False)
-    estimand: Estimand = "total"
-    default_k: int = 1
+
+    @property
+    def estimand(self) -> Estimand:
+        """Nothing is held."""
+        return "total"
+
+    @property
+    def default_k(self) -> int:
+        """There are no counterfactuals to count."""
+        return 1
 
     def estimate(
         self,
@@ -136,8 +153,16 @@ class SLearner:
     pool: CandidatePool
     classifier: ConceptClassifier = field(repr=False)
     penalty: float = 1.0
-    estimand: Estimand = "direct"
-    default_k: int = 1
+
+    @property
+    def estimand(self) -> Estimand:
+        """Every other concept is held."""
+        return "direct"
+
+    @property
+    def default_k(self) -> int:
+        """There are no counterfactuals to count."""
+        return 1
 
     def estimate(
         self,
@@ -154,7 +179,7 @@ class SLearner:
         began = time.perf_counter()
         originals, asked, values, rows = start(self.pool.concepts, texts, concept, to, current, self.classifier)
         outputs = ask(self.pool.texts)
-        design = self._design(self.pool.texts)
+        design = self._of_pool
         before = self._design([originals[i] for i in rows])
         after = before.copy()
         left = sum(len(c.values) for c in self.pool.concepts[: list(by_name(self.pool.concepts)).index(concept)])
@@ -168,6 +193,10 @@ class SLearner:
             coef = ridge(design, outputs, self.penalty)
             effects = linear(after, coef) - linear(before, coef)
         return _estimates(self, originals, values, rows, effects, began, {"k": k, "seed": seed, "penalty": self.penalty})
+
+    @cached_property
+    def _of_pool(self) -> Floats:
+        return self._design(self.pool.texts)
 
     def _design(self, texts: Sequence[str]) -> Floats:
         blocks = [indicators(self.classifier, texts, c) for c in self.pool.concepts]

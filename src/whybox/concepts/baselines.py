@@ -134,7 +134,7 @@ class ApproxMatches:
             if other.name != asked.name and rows:
                 mine = np.array(self.classifier.classify([originals[i] for i in rows], other.name), dtype=object)
                 same &= mine[:, None] == self._predicted[other.name][among][None]
-        itself = np.array([[self.pool.texts[p] == originals[i] for p in among.tolist()] for i in rows]).reshape(same.shape)
+        itself = np.array([[self.pool.texts[p] == originals[i] for p in among.tolist()] for i in rows], dtype=bool).reshape(same.shape)
         exact = (same & ~itself).any(axis=1)
         allowed = [among[row] if fits else among for row, fits in zip(same, exact, strict=True)]
         if self.encoder is None:

@@ -208,7 +208,7 @@ class TransformerEncoder:
             import torch
         except ImportError as error:
             raise MissingDependencyError("transformers", "hf", "TransformerEncoder") from error
-        from whybox.models.torch import evaluating
+        from whybox._torch import evaluating
 
         distinct = list(dict.fromkeys(texts))
         tokens, cut = self.tokens(distinct)

@@ -154,7 +154,7 @@ def _fit(
             mine = logs[concept]
             others = [logs[other] for other in values if other != concept]
             # a passage that tells another concept as clearly tells this one by correlation only
-            clear = 2.0 * mine - (np.max(others, axis=0) if others else 0.0)
+            clear = 1.5 * mine - 0.5 * (np.max(others, axis=0) if others else 0.0)
             models[concept] = _again(models[concept], passages, which, owner, label, probability[concept], mine, clear, strength)
     return models
 

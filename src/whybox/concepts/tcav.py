@@ -151,7 +151,8 @@ class TCAV:
         """For each batch: outputs (b, k), activations (b, d), and the layer's tensor itself."""
         import torch
 
-        from whybox.models.torch import TorchCall, evaluating
+        from whybox._torch import evaluating
+        from whybox.models.torch import TorchCall
 
         seen: list[Any] = []
 

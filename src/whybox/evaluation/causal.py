@@ -94,6 +94,15 @@ def pairs_of(truth: ConceptEffects, *, originals: Sequence[str] | None = None) -
 
     Raises:
         InputError: another number of originals than texts.
+
+    Example:
+        >>> from whybox.concepts import ConceptEffect, StructuralCounterfactuals
+        >>> from whybox.datasets import concept_reviews
+        >>> data = concept_reviews(10)
+        >>> model = lambda texts: [[float("good" in t)] for t in texts]
+        >>> explain = ConceptEffect(model, StructuralCounterfactuals(data)).explain
+        >>> len(pairs_of(explain(data.texts, "food", to="Negative")).cells)
+        2
     """
     texts = truth.counterfactuals.texts
     if originals is not None and len(originals) != len(texts):
@@ -156,6 +165,12 @@ def score(truth: Pairs, estimates: Floats, *, n_bootstrap: int = 1000, confidenc
         InputError: no pair has an estimate.
 
     Source: Gat et al., ICLR 2024 (arXiv 2310.00603) and its code for errors and aggregations; LIBERTy (arXiv 2601.10700) for the order.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = Pairs(np.eye(2), ("a", "a"), (Intervention("food", "+", "-"), Intervention("noise", "+", "-")))
+        >>> score(truth, 0.5 * np.eye(2), n_bootstrap=10).values["order"]
+        1.0
     """
     given = np.asarray(estimates, dtype=np.float64)
     if given.shape != truth.effects.shape:
@@ -261,6 +276,12 @@ def compare(
         n_bootstrap: resamples of the originals. Default 1000.
         confidence: of the intervals. Default 0.95.
         seed: of the resamples.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = Pairs(np.eye(2), ("a", "b"), (Intervention("food", "+", "-"),) * 2)
+        >>> list(compare(truth, {"mine": np.eye(2)}, n_bootstrap=10).rows)
+        ['zero effect', 'mine']
     """
     rows: dict[str, Floats | ConceptEffects] = {"zero effect": np.zeros(truth.effects.shape)}
     if null is not None:

@@ -130,11 +130,13 @@ def limit(levels: NDArray[Any], values: Floats, shares: Floats, x_levels: Ints, 
         sums = np.zeros((q, total, _ROWS))
         for s in chunks:
             hot = _one_hot(levels[s], place, total)
-            weight = np.exp((d - hot @ mark) * (-0.5 / width**2)).astype(np.float32)
-            rest = (values[s] - mean - hot @ effect).astype(np.float32)
-            weight_at += hot.T @ weight
+            weight = np.exp((d - hot @ mark) * (-0.5 / width**2)).astype(np.float64)  # counts are exact in any order
+            rest = values[s] - mean - hot @ effect
+            # In float64: products of float32 round other columns of a block otherwise, and a row would depend on its place.
+            across = np.ascontiguousarray(hot.T, dtype=np.float64)
+            weight_at += across @ weight
             for j in range(q):
-                sums[j] += hot.T @ (weight * rest[:, j, None])
+                sums[j] += across @ (weight * rest[:, j, None])
         for i, row in enumerate(rows.tolist()):
             coefficients[row], base[row] = _one(filled[i], weight_at[:, i], sums[:, :, i], effect, shares, place, pull)
     spread = np.maximum(chance * (1.0 - chance), 1.0 / len(levels))
