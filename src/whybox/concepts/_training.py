@@ -33,9 +33,9 @@ class TrainingOptions:
     Args:
         epochs: the most passes over the data. Default 60.
         batch_size: examples a step. Default 64; a few for a transformer that is trained itself.
-        learning_rate: Default 1e-3, for a head on features; 2e-5 is usual for a transformer that is trained itself.
+        learning_rate: Default 3e-3, for a head on features; 2e-5 is usual for a transformer that is trained itself.
         weight_decay: Default 0.01.
-        patience: epochs without a lower validation loss after which training ends. Default 5.
+        patience: epochs without a lower validation loss after which training ends. Default 3.
         validation: share of the originals whose loss decides when to stop. Default 0.15.
         clip: the largest norm of a step's gradient. Default 1.
         save_seconds: with a checkpoint, the longest time between two writes of it. Default 30.
@@ -45,14 +45,14 @@ class TrainingOptions:
 
     Example:
         >>> TrainingOptions(epochs=12, learning_rate=5e-6).patience
-        5
+        3
     """
 
     epochs: int = 60
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    patience: int = 5
+    patience: int = 3
     validation: float = 0.15
     clip: float = 1.0
     save_seconds: float = 30.0
