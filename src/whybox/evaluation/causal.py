@@ -14,7 +14,7 @@ from whybox.evaluation._bootstrap import ratios
 from whybox.evaluation._metrics import errors as distances
 from whybox.evaluation._metrics import numbered, order_of_averages, over_cells, percentile, two_of_a_text
 from whybox.explanations.concept_effects import ConceptEffects, Intervention
-from whybox.typing import Floats, Ints
+from whybox.typing import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
