@@ -198,15 +198,16 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     names = list(dict.fromkeys((r["data"], r["model"]) for r in rows))
-    figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 5), squeeze=False)
+    figure, axes = plt.subplots(1, len(names), figsize=(7.5 * len(names), 5), squeeze=False)
     for ax, name in zip(axes[0], names, strict=True):
         mine = [r for r in rows if (r["data"], r["model"]) == name and not r["method"].startswith("tried") and r["K"] in ("", 10)]
-        for r in mine:
+        for number, r in enumerate(mine, 1):  # names would hide one another
             cost = max(r["ms a pair"], 0.01)
             error = [[r["l2_cells"] - r["l2_cells low"]], [r["l2_cells high"] - r["l2_cells"]]]
-            best = r["method"] == "whybox default"
-            ax.errorbar(cost, r["l2_cells"], yerr=error, fmt="o", capsize=3, color="#b2182b" if best else "#4d4d4d")
-            ax.annotate(r["method"], (cost, r["l2_cells"]), xytext=(6, 4), textcoords="offset points", fontsize=8)
+            color = "#b2182b" if r["method"] == "whybox default" else "#4d4d4d"
+            ax.errorbar(cost, r["l2_cells"], yerr=error, fmt="o", capsize=3, color=color, label=f"{number} {r['method']}")
+            ax.annotate(str(number), (cost, r["l2_cells"]), xytext=(5, 4), textcoords="offset points", fontsize=8, color=color)
+        ax.legend(handlelength=0, markerscale=0, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         ax.axvline(1000 * LLM_SECONDS, linestyle=":", color="#2166ac")
         ax.text(1000 * LLM_SECONDS, 0.02, " one LLM edit at 1 s", fontsize=8, color="#2166ac", transform=ax.get_xaxis_transform())
         ax.set(xscale="log", xlim=(0.005, 10000), xlabel="milliseconds a pair, without the explained model", title=f"{name[0]}, {name[1]}")

@@ -11,8 +11,10 @@ import numpy as np
 from whybox._random import generator
 from whybox.errors import InputError, OptionError, ShapeError
 from whybox.evaluation._bootstrap import ratios
+from whybox.evaluation._metrics import errors as distances
+from whybox.evaluation._metrics import numbered, order_of_averages, over_cells, percentile, two_of_a_text
 from whybox.explanations.concept_effects import ConceptEffects, Intervention
-from whybox.typing import Floats, Ints
+from whybox.typing import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,21 +183,21 @@ def score(truth: Pairs, estimates: Floats, *, n_bootstrap: int = 1000, confidenc
     if not len(used):
         raise InputError("estimates: expected an estimate for at least one pair, got none")
     true, guess = truth.effects[used], given[used]
-    which = _numbered([truth.interventions[i] for i in used.tolist()])
-    original = _numbered([truth.originals[i] for i in used.tolist()])
+    which = numbered([truth.interventions[i] for i in used.tolist()])
+    original = numbered([truth.originals[i] for i in used.tolist()])
     n = int(original.max()) + 1
     draws = generator(seed, "evaluation", "bootstrap").multinomial(n, np.full(n, 1.0 / n), size=n_bootstrap)
     weights = np.concatenate([np.ones((1, n)), draws]).astype(np.float64)  # the first row: as it is
-    errors = _errors(true, guess)
+    errors = distances(true, guess)
     found: dict[str, Floats] = {"l2_pairs": ratios(weights, original, errors["l2"])}
     for name, values in errors.items():
-        found[f"{name}_cells"] = _over_cells(weights, original, which, values)
-    first, second = _two_of_a_text([truth.texts[i] for i in used.tolist()], which)
+        found[f"{name}_cells"] = over_cells(weights, original, which, values)
+    first, second = two_of_a_text([truth.texts[i] for i in used.tolist()], which)
     agree = (np.sign(true[first] - true[second]) == np.sign(guess[first] - guess[second])).mean(axis=1)
     found["order"] = ratios(weights, original[first], agree)
-    found["order_average"] = _order_of_averages(weights, original, which, true, guess)
+    found["order_average"] = order_of_averages(weights, original, which, true, guess)
     tail = 50.0 * (1.0 - confidence)
-    low, high = ({m: _percentile(v[1:], q) for m, v in found.items()} for q in (tail, 100.0 - tail))
+    low, high = ({m: percentile(v[1:], q) for m, v in found.items()} for q in (tail, 100.0 - tail))
     return Scores(
         {m: float(found[m][0]) for m in METRICS},
         {m: low[m] for m in METRICS},
@@ -254,7 +256,7 @@ class CausalReport:
             raise InputError("difference: a method lacks estimates of some pairs, so that the resamples are not paired")
         apart = a.draws[metric] - b.draws[metric]
         tail = 50.0 * (1.0 - confidence)
-        return a.values[metric] - b.values[metric], _percentile(apart, tail), _percentile(apart, 100.0 - tail)
+        return a.values[metric] - b.values[metric], percentile(apart, tail), percentile(apart, 100.0 - tail)
 
 
 def compare(
@@ -299,62 +301,3 @@ def compare(
             for name, given in rows.items()
         }
     )
-
-
-def _errors(true: Floats, guess: Floats) -> dict[str, Floats]:
-    """(p,) distances."""
-    a, b = np.linalg.norm(true, axis=1), np.linalg.norm(guess, axis=1)
-    both = a * b
-    cosine = np.divide((true * guess).sum(axis=1), both, out=np.zeros_like(both), where=both > 0)
-    return {"l2": np.linalg.norm(true - guess, axis=1), "cosine": 1.0 - cosine, "norm": np.abs(a - b)}
-
-
-def _numbered(names: Sequence[Any]) -> Ints:
-    """(p,) number of each name, in order of appearance."""
-    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return np.array([numbers[name] for name in names], dtype=np.int64)
-
-
-def _two_of_a_text(texts: Sequence[str], which: Ints) -> tuple[Ints, Ints]:
-    """Positions of all two pairs of one text with different interventions."""
-    groups: dict[str, list[int]] = {}
-    for i, text in enumerate(texts):
-        groups.setdefault(text, []).append(i)
-    first, second = [], []
-    for group in groups.values():
-        at = np.array(group)
-        a, b = np.triu_indices(len(at), 1)
-        differ = which[at[a]] != which[at[b]]
-        first.append(at[a][differ])
-        second.append(at[b][differ])
-    return np.concatenate(first), np.concatenate(second)
-
-
-def _over_cells(weights: Floats, original: Ints, which: Ints, values: Floats) -> Floats:
-    """(b,) unweighted mean over the cells of each cell's mean."""
-    each = np.stack([ratios(weights, original[which == q], values[which == q]) for q in range(int(which.max()) + 1)])
-    known = np.isfinite(each)
-    result: Floats = np.where(known, each, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return result
-
-
-def _order_of_averages(weights: Floats, original: Ints, which: Ints, true: Floats, guess: Floats) -> Floats:
-    """(b,) share of right signs among the differences of the cells' average effects."""
-    cells = int(which.max()) + 1
-    if cells < 2:
-        return np.full(len(weights), np.nan)
-    averages = []
-    for values in (true, guess):
-        each = [[ratios(weights, original[which == q], values[which == q, j]) for q in range(cells)] for j in range(values.shape[1])]
-        averages.append(np.array(each))  # (k, cells, b)
-    a, b = np.triu_indices(cells, 1)
-    right = [np.sign(v[:, a] - v[:, b]) for v in averages]
-    known = np.isfinite(right[0]) & np.isfinite(right[1])
-    agree = (right[0] == right[1]) & known
-    result: Floats = agree.sum(axis=(0, 1)) / np.maximum(known.sum(axis=(0, 1)), 1)
-    return result
-
-
-def _percentile(values: Floats, q: float) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.percentile(known, q)) if len(known) else float("nan")
