@@ -8,10 +8,12 @@
 #   make clean   remove every environment and every built file
 #
 # PYTHON=python3.12 chooses the interpreter; ARGS="-k lime" goes to pytest, the demo or the benchmarks;
+# JOBS=0 runs the tests in one process instead of one a core;
 # BENCH=benchmarks/lime_speed.py runs one benchmark (ARGS="--help" tells its options).
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= auto
 BENCH ?= $(wildcard benchmarks/[a-z]*.py)
 
 .DEFAULT_GOAL := test
@@ -36,7 +38,7 @@ lint: .venv/.installed
 	.venv/bin/mypy
 
 test: lint
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 # fastshap asks for a package that no longer installs; what it really needs is there already.
 bench: .venv-bench/.installed
