@@ -80,7 +80,7 @@ def fine_tuned(task: Any, folder: Path, quick: bool, epochs: int = 2, most: int 
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-            print(f"minilm on {task.name}: epoch {epoch + 1} of {epochs}, last loss {float(loss):.3f}", flush=True)
+            print(f"minilm on {task.name}: epoch {epoch + 1} of {epochs}, last loss {float(loss.detach()):.3f}", flush=True)
         torch.save(network.state_dict(), file)
     network.eval()
 
