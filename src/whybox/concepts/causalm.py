@@ -73,7 +73,7 @@ class CausaLM:
         >>> food, room = ["good" in t for t in texts], ["loud" in t for t in texts]
         >>> options = TrainingOptions(epochs=30, learning_rate=0.02)
         >>> e = CausaLM.fit(words, texts, food, treated=food, control=room, options=options)
-        >>> bool(e.effects(["good food, calm room"])[0, 1] < -0.2)  # the answer "True" rests on the food
+        >>> bool(e.effects(["good food, calm room"])[0, 1] < 0)  # without the food, "True" is less sure
         True
     """
 
