@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +14,7 @@ from whybox._cells import cell_texts
 from whybox.typing import Array, Bools, Ints, Rows
 
 _BITS_BYTES = 16 << 20  # of a mask as wide as the cells, which is kept
+_LOOP_BYTES = 8000  # of the innermost loop of composing: shorter ones are slower
 
 
 class Columns(Protocol):
@@ -106,31 +106,39 @@ class ArrayColumns:
         background = self.background[draws, :]
         b, d = int(background.shape[0]), self.d
         if is_numpy(self.x):
-            rows, filled = np.tile(self.x[instances], (1, b))[:, None, :], background.reshape(1, 1, -1)
-            unit = self._bits
-            if unit is None or mask.size * b * unit.itemsize > _BITS_BYTES:
-                return np.where(self._widened(mask, b, None)[None], rows, filled).reshape(-1, d)
-            # filled ^ (mask & (rows ^ filled)): bits go through as they are, and unlike a choice it has no branches
-            ours, theirs = rows.view(unit), filled.view(unit)
-            out = np.bitwise_and(self._widened(mask, b, unit)[None], ours ^ theirs)
-            return np.bitwise_xor(out, theirs, out=out).view(self.x.dtype).reshape(-1, d)
+            rows, filled = (np.ascontiguousarray(part) for part in (np.tile(self.x[instances], (1, b)), background.reshape(-1)))
+            together = self._together(b)
+            if together == 0 or mask.size * together * self.x.itemsize > _BITS_BYTES:
+                return np.where(self._widened(mask, b)[None], rows[:, None, :], filled).reshape(-1, d)
+            # filled ^ (mask & (rows ^ filled)): bytes go through as they are, and unlike a choice it has no branches
+            wide, theirs = self._widened(mask, together, bits=True), filled.view(np.uint8)
+            differing = (rows.view(np.uint8) ^ theirs).reshape(len(rows), 1, -1, wide.shape[1])
+            out = np.bitwise_and(wide[None, :, None, :], differing)
+            return np.bitwise_xor(out, theirs.reshape(-1, wide.shape[1]), out=out).reshape(-1).view(self.x.dtype).reshape(-1, d)
         xp = namespace(self.x)
         rows = self._chosen(self.x, instances)[:, None, None, :]
         keep = self._on_device(mask)[None, :, None, :]
         return xp.reshape(xp.where(keep, rows, background[None, None, :, :]), (-1, d))
 
-    @cached_property
-    def _bits(self) -> np.dtype[Any] | None:
-        """Unsigned integers as wide as a cell, where a cell is nothing but its bits."""
-        dtype = self.x.dtype
-        return np.dtype(f"u{dtype.itemsize}") if dtype.kind in "biufmM" and dtype.itemsize in (1, 2, 4, 8) else None
+    def _together(self, b: int) -> int:
+        """For how many of b draws one mask is spelled out; 0 where a cell is more than its bits.
 
-    def _widened(self, mask: Bools, b: int, unit: np.dtype[Any] | None) -> NDArray[Any]:
-        """(m, d) to (m, b * d), as bool or as no and all bits. The last few are kept: the same coalitions come for every instance."""
+        As few as keep the innermost loop long: the mask then stays in the cache.
+        """
+        if self.x.dtype.kind not in "biufmM" or not b:
+            return 0
+        least = -(-_LOOP_BYTES // max(self.d * self.x.itemsize, 1))
+        return next((count for count in range(min(least, b), b) if b % count == 0), b)
+
+    def _widened(self, mask: Bools, b: int, *, bits: bool = False) -> NDArray[Any]:
+        """(m, d) to (m, b * d), as bool, or as no and all bits of every byte of a cell.
+
+        The last few are kept: the same coalitions come for every instance.
+        """
         kept: dict[Any, tuple[Bools, NDArray[Any]]] = self.__dict__.setdefault("_kept", {})
-        key = (mask.ctypes.data, mask.shape, mask.strides, b, unit)
+        key = (mask.ctypes.data, mask.shape, mask.strides, b, bits)
         if key not in kept:
-            cells = mask if unit is None else np.negative(mask.astype(unit))
+            cells = np.repeat(np.negative(mask.view(np.uint8)), self.x.itemsize, axis=1) if bits else mask
             wide = cells if b == 1 else np.repeat(cells, b, axis=0).reshape(len(mask), -1)
             while kept and sum(held.nbytes for _, held in kept.values()) + wide.nbytes > _BITS_BYTES:
                 del kept[next(iter(kept))]
