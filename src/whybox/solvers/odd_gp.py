@@ -16,8 +16,8 @@ from whybox.solvers.odd_gp_triples import Terms, Triples
 from whybox.typing import Bools, Estimate, Floats
 
 _MOST_FEATURES = 1000  # beyond, covariances leave the range of float64
-_STEPS = 4
-_FIT_PAIRS = 192, 400  # hyper-parameters are fitted to the first pairs, at least and at most so many; the values see all of them
+_CYCLES = 1, 2  # of the fit, where pairs are few and where single interactions are looked for
+_FIT_PAIRS = 400  # hyper-parameters are fitted to the first pairs, at most so many; the values see all of them
 _FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 _REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
 _EVEN = 8.0  # pairs a feature below which the even part is looked at
@@ -26,7 +26,7 @@ _TRIPLES = 6.5  # pairs a feature below which no single interactions are looked 
 _ROUNDS = 4
 _PLAIN_STRENGTHS = (0.03,)  # first order and noise, in which single interactions show first
 _PLAIN_NOISES = (0.03, 0.1, 0.3, 1.0, 3.0)
-_AGAIN = 2  # steps after single interactions were found
+_AGAIN = 1  # cycles after single interactions were found
 _LINEAR = 1e-7  # residual of least squares, relative to the game, below which the game counts as linear
 
 
@@ -88,11 +88,6 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
     return Estimate(values=values, std_error=error, method="odd GP", info={"pairs": len(pairs.z), "linear": int(linear.sum())})
 
 
-def _fit_pairs(n: int) -> int:
-    """How many of n pairs the hyper-parameters are fitted to: a step costs three factorisations."""
-    return min(max(_FIT_PAIRS[0], 3 * n // 4), _FIT_PAIRS[1])
-
-
 def _linear(pairs: Pairs, fit: LinearFit) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which games least squares explains, as far as their digits tell."""
     scale = np.maximum(np.abs(pairs.g).max(axis=1), np.abs(pairs.total))
@@ -133,7 +128,7 @@ class Design:
             plain = first_prior(replace(data, even=None), scaled(guess), _PLAIN_NOISES, _PLAIN_STRENGTHS)
             terms, rest, s2 = self._screened(triples, data, self._posterior(data.odd, plain, None), plain)
         if n >= _FEW * d:
-            prior = improved(rest.first(_fit_pairs(n)), prior, _STEPS)
+            prior = improved(rest.first(_FIT_PAIRS), prior, _CYCLES[n >= _TRIPLES * d])
         if terms is not None:
             terms = replace(terms, variance=terms.variance * (s2 / prior.scale))
         fit = self._posterior(data.odd, prior, terms)
@@ -142,7 +137,7 @@ class Design:
             terms, rest, s2 = self._screened(triples, replace(data, even=None), fit, prior)
             if terms is None:
                 break
-            prior = improved(rest.first(_fit_pairs(n)), prior, _AGAIN)
+            prior = improved(rest.first(_FIT_PAIRS), prior, _AGAIN)
             fit = self._posterior(data.odd, prior, replace(terms, variance=terms.variance * (s2 / prior.scale)))
         phi, variance = fit.values(self.points)
         phi = phi + (2.0 * data.odd[-1] - phi.sum()) / d

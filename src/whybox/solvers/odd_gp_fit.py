@@ -2,7 +2,7 @@
 
 The relevances q (d,) start in proportion to a first guess of the Shapley values, at the strength that a small grid finds most likely, and
 are then moved by a few multiplicative steps that increase the marginal likelihood: each relevance is multiplied by the ratio of what the
-data show of its share of the covariance to what the prior expects of it. Three steps do most of what a long optimisation does.
+data show of its share of the covariance to what the prior expects of it.
 
 The even part of the game, (v(z) + v(-z)) / 2, has no say in Shapley values, but it shows which features interact. Where pairs are few it is
 a second, independent observation of the relevances, at half weight, since even and odd orders need not be equally strong.
@@ -10,7 +10,7 @@ a second, independent observation of the relevances, at half weight, since even 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import lapack
@@ -28,6 +28,8 @@ _EVIDENCE = 1.0  # prior weight of the present relevances: as much as one well d
 _EVEN_WEIGHT = 0.5
 _ENDS = 1e-8  # noise of the full coalition's observation, which is known exactly; for conditioning alone
 _CONSTANT = 100.0  # prior variance of the even part's constant, over the variance of the odd part
+_CORNER = 1e100  # larger than any square of whitened observations
+_LONGEST = 2.0  # of an extrapolation, where 1 is the second step itself; longer ones overshoot
 _TINY = 1e-300
 
 
@@ -83,84 +85,133 @@ def factorised(k: Floats, level: float, noise: float) -> Floats | None:
 
     Returns None where rounding makes it indefinite. ``k`` is overwritten.
     """
-    size = len(k)
-    k.flat[:: size + 1] += np.append(np.full(size - 1, noise * level), _ENDS * level)
-    factor, failed = lapack.dpotrf(k, lower=1, clean=1, overwrite_a=1)
+    _add_noise(k, level, noise)
+    factor, failed = lapack.dpotrf(k.T, lower=1, clean=1, overwrite_a=1)  # symmetric: its transpose has LAPACK's order, and is not copied
     return None if failed else np.asarray(factor)
 
 
+def _add_noise(k: Floats, level: float, noise: float) -> None:
+    diagonal = np.einsum("ii->i", k)  # a view
+    diagonal[:-1] += noise * level
+    diagonal[-1] += _ENDS * level
+
+
 def first_prior(data: Data, relevance: Floats, noises: tuple[float, ...] = _NOISES, strengths: tuple[float, ...] = _STRENGTHS) -> Prior:
-    """The strength and noise under which the first pairs are most likely, for relevances (d,) whose largest is 1."""
+    """The strength and noise under which the first pairs are most likely, for relevances (d,) whose largest is 1.
+
+    The log marginal likelihood has the overall scale profiled out. Observations border the covariances, so that one factorisation gives
+    both of its terms, for all candidates together.
+    """
     seen = data.first(_GRID_PAIRS)
-    best, found = -np.inf, Prior(q=strengths[-1] * relevance, noise=noises[-1])
-    for strength in strengths:
-        odd, even = covariances(seen.points, strength * relevance)
-        level = float(odd[0, 0])
-        even += _CONSTANT * level
-        for noise in noises:
-            score = _log_likelihood(seen, odd, even, level, noise)
-            if score > best:
-                best, found = score, Prior(q=strength * relevance, noise=noise)
-    return found
+    n, candidates = len(seen.odd), [(strength, noise) for strength in strengths for noise in noises]
+    found = [covariances(seen.points, strength * relevance) for strength in strengths]
+    square, log_det, count = np.zeros(len(candidates)), np.zeros(len(candidates)), 0.0
+    for which, (y, weight) in enumerate(_observations(seen)):
+        bordered = np.empty((len(candidates), n + 1, n + 1))
+        for k, (strength, noise) in zip(bordered, candidates, strict=True):
+            both = found[strengths.index(strength)]
+            level = float(both[0][0, 0])
+            np.add(both[which], _CONSTANT * level if which else 0.0, out=k[:n, :n])
+            _add_noise(k[:n, :n], level, noise)
+        bordered[:, n, :n] = y
+        bordered[:, n, n] = _CORNER
+        root = _roots(bordered)
+        square += weight * (root[:, n, :n] ** 2).sum(axis=1)
+        log_det += weight * np.log(np.einsum("cii->ci", root)[:, :n]).sum(axis=1)
+        count += weight * n
+    score = -0.5 * count * np.log(np.maximum(square, _TINY)) - log_det
+    best = len(score) - 1 if np.isnan(score).all() else int(np.nanargmax(score))
+    strength, noise = candidates[best]
+    return Prior(q=strength * relevance, noise=noise)
 
 
-def _log_likelihood(data: Data, odd: Floats, even: Floats, level: float, noise: float) -> float:
-    """Log marginal likelihood with the overall scale profiled out, up to a constant."""
-    square, log_det, count = 0.0, 0.0, 0.0
-    for k, y, weight in _parts(data, odd, even):
-        factor = factorised(k.copy(), level, noise)
-        if factor is None:
-            return -np.inf
-        square += weight * float(y @ lapack.dpotrs(factor, y, lower=1)[0])
-        log_det += weight * float(np.log(np.diag(factor)).sum())
-        count += weight * len(y)
-    return -0.5 * count * float(np.log(max(square, _TINY))) - log_det
+def _roots(stack: Floats) -> Floats:
+    """Lower Cholesky factors of a stack of matrices, of which the lower triangles are read; NaN where rounding makes one indefinite."""
+    try:
+        return np.asarray(np.linalg.cholesky(stack))
+    except np.linalg.LinAlgError:
+        out = np.full(stack.shape, np.nan)
+        for root, k in zip(out, stack, strict=True):
+            factor, failed = lapack.dpotrf(k, lower=1, clean=1)
+            if not failed:
+                root[:] = factor
+        return out
 
 
-def _parts(data: Data, odd: Floats, even: Floats) -> list[tuple[Floats, Floats, float]]:
-    """Covariance, observations and weight of each part that is used."""
-    parts = [(odd, data.odd, 1.0)]
-    return parts if data.even is None else [*parts, (even, data.even, _EVEN_WEIGHT)]
+def _observations(data: Data) -> list[tuple[Floats, float]]:
+    """Observations (n + 1,) and weight of each part that is used: the odd one, and the even one if it is there."""
+    return [(data.odd, 1.0)] if data.even is None else [(data.odd, 1.0), (data.even, _EVEN_WEIGHT)]
 
 
-def improved(data: Data, prior: Prior, steps: int) -> Prior:
-    """Multiplicative steps towards the relevances and the noise of largest marginal likelihood.
+def improved(data: Data, prior: Prior, cycles: int) -> Prior:
+    """Relevances and noise of a larger marginal likelihood.
+
+    A cycle is two multiplicative steps, and a third along what they show of the way: squared extrapolation (Varadhan and Roland 2008,
+    scheme SqS3) of their logarithms, which does here what four to six steps do. A step that rounding makes impossible ends it.
+
+    Args:
+        data: one game.
+        prior: where to begin.
+        cycles: how many.
+    """
+    for _ in range(cycles):
+        first = _stepped(data, prior)
+        if first is None:
+            return prior
+        second = _stepped(data, first)
+        if second is None:
+            return first
+        prior = _extrapolated(prior, first, second)
+    return prior
+
+
+def _extrapolated(start: Prior, first: Prior, second: Prior) -> Prior:
+    a, b, c = (np.log(np.append(prior.q, prior.noise)) for prior in (start, first, second))
+    step = b - a
+    turn = (c - b) - step
+    length = float(np.clip(np.linalg.norm(step) / max(float(np.linalg.norm(turn)), _TINY), 1.0, _LONGEST))
+    moved = np.exp(a + 2.0 * length * step + length**2 * turn)
+    return replace(second, q=np.clip(moved[:-1], _LEAST, _MOST), noise=float(np.clip(moved[-1], _LEAST_NOISE, _MOST_NOISE)))
+
+
+def _stepped(data: Data, prior: Prior) -> Prior | None:
+    """One multiplicative step towards the relevances and the noise of largest marginal likelihood; None where rounding makes it impossible.
 
     With A the covariance of the observations y, alpha = A^-1 y and s2 = y . alpha / len(y), the derivative of the log likelihood by q_i is
     half of alpha' (dA / dq_i) alpha / s2 - tr(A^-1 dA / dq_i). Both terms are positive, and q_i is multiplied by their ratio, each with a
-    prior's weight added. The noise moves alike. A step that rounding makes impossible ends the improvement.
+    prior's weight added. The noise moves alike.
     """
-    q, noise, spread, s2 = prior.q, prior.noise, prior.spread, prior.scale
+    q, noise, spread = prior.q, prior.noise, prior.spread
     points, n = data.points, len(data.odd) - 1
-    for _ in range(steps):
-        odd, even = covariances(points, q)
-        level = float(odd[0, 0])
-        shown, expected = np.zeros(len(q)), np.zeros(len(q))
-        noise_shown, noise_expected, square, count = 0.0, 0.0, 0.0, 0.0
-        for (k, y, weight), slope in zip(_parts(data, odd, even), (even, odd), strict=False):
-            factor = factorised(k + (_CONSTANT * level if k is even else 0.0), level, noise)
-            if factor is None:
-                return Prior(q=q, noise=noise, spread=spread, scale=s2)
-            alpha = lapack.dpotrs(factor, y, lower=1)[0]
-            inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]  # lower triangle, zeros above
-            diagonal = np.diag(inverse).copy()
-            inverse *= 2.0
-            if k is odd:  # leave-one-out errors are alpha_i / (A^-1)_ii, of variance s2 / (A^-1)_ii
-                spread = float((alpha[:n] ** 2 / diagonal[:n]).mean()) / max(float(y @ alpha) / len(y), _TINY)
-            np.fill_diagonal(inverse, diagonal)  # now sum(inverse * m) is tr(A^-1 m) for every symmetric m
-            moved = points * alpha[:, None]
-            # dA / dq_i = (slope z_i z_i' - q_i k) / (1 - q_i^2)
-            shown += weight * ((moved * (slope @ moved)).sum(axis=0) - q * float(alpha @ k @ alpha))
-            expected += weight * ((points * ((inverse * slope) @ points)).sum(axis=0) - q * float((inverse * k).sum()))
-            noise_shown += weight * float(alpha[:n] @ alpha[:n])
-            noise_expected += weight * float(diagonal[:n].sum())
-            square += weight * float(y @ alpha)
-            count += weight * len(y)
-        s2 = max(square / count, _TINY)
-        share = q / (1.0 - q * q)
-        q = q * (np.maximum(shown / s2, 0.0) * share + _EVIDENCE) / (np.maximum(expected, 0.0) * share + _EVIDENCE)
-        q = np.clip(q, _LEAST, _MOST)
-        rest = noise * level
-        rest *= (noise_shown / s2 * rest + _EVIDENCE) / (noise_expected * rest + _EVIDENCE)
-        noise = float(np.clip(rest / variance(q), _LEAST_NOISE, _MOST_NOISE))
+    both = covariances(points, q)
+    level = float(both[0][0, 0])
+    shown, expected = np.zeros(len(q)), np.zeros(len(q))
+    noise_shown, noise_expected, square, count = 0.0, 0.0, 0.0, 0.0
+    for which, (y, weight) in enumerate(_observations(data)):
+        k, slope = both[which], both[1 - which]
+        factor = factorised(k + (_CONSTANT * level if which else 0.0), level, noise)
+        if factor is None:
+            return None
+        alpha = lapack.dpotrs(factor, y, lower=1)[0]
+        inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0].T  # upper triangle, zeros below
+        diagonal = np.diag(inverse).copy()
+        inverse *= 2.0
+        np.fill_diagonal(inverse, diagonal)  # now sum(inverse * m) is tr(A^-1 m) for every symmetric m
+        if not which:  # leave-one-out errors are alpha_i / (A^-1)_ii, of variance s2 / (A^-1)_ii
+            spread = float((alpha[:n] ** 2 / diagonal[:n]).mean()) / max(float(y @ alpha) / len(y), _TINY)
+        moved = points * alpha[:, None]
+        # dA / dq_i = (slope z_i z_i' - q_i k) / (1 - q_i^2)
+        shown += weight * ((moved * (slope @ moved)).sum(axis=0) - q * float(alpha @ k @ alpha))
+        expected += weight * ((points * ((inverse * slope) @ points)).sum(axis=0) - q * float(np.vdot(inverse, k)))
+        noise_shown += weight * float(alpha[:n] @ alpha[:n])
+        noise_expected += weight * float(diagonal[:n].sum())
+        square += weight * float(y @ alpha)
+        count += weight * len(y)
+    s2 = max(square / count, _TINY)
+    share = q / (1.0 - q * q)
+    q = q * (np.maximum(shown / s2, 0.0) * share + _EVIDENCE) / (np.maximum(expected, 0.0) * share + _EVIDENCE)
+    q = np.clip(q, _LEAST, _MOST)
+    rest = noise * level
+    rest *= (noise_shown / s2 * rest + _EVIDENCE) / (noise_expected * rest + _EVIDENCE)
+    noise = float(np.clip(rest / variance(q), _LEAST_NOISE, _MOST_NOISE))
     return Prior(q=q, noise=noise, spread=spread, scale=s2)
