@@ -16,6 +16,7 @@ Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
 _MOST_EXACT = 20  # features: a million coalitions
 _MOST_FEATURES = 256
 _MOST_PAIRS = 1500
+_FEW = 2.75  # coalitions a feature below which the pairs of one permutation are the better design, and independent ones beyond
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,11 @@ def choose_estimator(d: int, budget: int) -> Choice:
     if d <= _MOST_EXACT and budget >= 2**d - 2:
         return Choice("chain", solve_exact, "exact", True, f"the budget covers all 2**{d} coalitions")
     if d > _MOST_FEATURES:
-        # without the process, permutations are the better design up to twice their length, and independent coalitions beyond
-        scheme = "chain" if budget < 4 * d else "leverage"
+        scheme = "chain" if budget < 4 * d else "leverage"  # without the process, up to twice the length of a permutation
         reason = f"{d} features are more than the {_MOST_FEATURES} for which the odd GP is affordable"
         return Choice(scheme, solve_least_squares, "least squares", False, reason)
+    scheme = "chain" if budget < _FEW * d else "leverage"
     if budget // 2 > _MOST_PAIRS:
         reason = f"{budget // 2} pairs are more than the {_MOST_PAIRS} for which the odd GP is affordable"
-        return Choice("chain", solve_least_squares, "least squares", False, reason)
-    return Choice("chain", solve_odd_gp, "odd GP", False, f"{budget} coalitions do not cover the 2**{d} of {d} features")
+        return Choice(scheme, solve_least_squares, "least squares", False, reason)
+    return Choice(scheme, solve_odd_gp, "odd GP", False, f"{budget} coalitions do not cover the 2**{d} of {d} features")
