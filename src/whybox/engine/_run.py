@@ -206,7 +206,7 @@ class Run:
             )
             here = slice(position, position + size)
             kept = None if self._log is None or self._model.stream is None else Kept(self._log, self._unit, position, size)
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             try:
                 rows = self._composed(unit, position, size, None if contiguous else index[here])
                 if self._counts["n_calls"] == 0:
@@ -219,7 +219,8 @@ class Run:
                     continue
                 raise
             if unit.learn:
-                self._sizer.took(size, time.perf_counter() - began)
+                wall, cpu = time.perf_counter() - began, time.process_time() - busy
+                self._sizer.took(size, wall, cpu, None if self._sizer.settled or is_array(rows) else size * row_nbytes(rows))
             if is_numpy(values) and not parts:
                 if outputs.shape[1] != values.shape[1]:
                     outputs = np.empty((n, values.shape[1]))
