@@ -7,7 +7,7 @@ from statistics import median_low
 
 _TRIES, _TRIES_WALL, _MOST_TRIES = 2, 3, 6  # batches that judge a size: few are enough where they took long
 _SHORT, _LONG = 2e-3, 0.5  # seconds in all: below, more batches are taken; above, two will do
-_COMPUTES = 0.3, 1.05  # CPU over wall seconds of one thread that computes, alone or beside others: then CPU seconds tell best
+_COMPUTES = 0.2, 1.05  # CPU over wall seconds of one thread that computes, alone or beside other work: then CPU seconds tell best
 _WON = 0.7  # of the least cost so far: one batch is proof, because nothing makes a batch faster than it is
 _GAIN = 0.02  # a call that has less of a batch's cost leaves nothing to be won by larger ones, once three sizes were seen
 _MOSTLY = 0.5  # a call that has more lets two steps be taken at once
@@ -80,7 +80,8 @@ class SizeSearch:
         if self._waits or any(min(seen.cpu) <= 0 for seen in self._seen.values()):  # a clock of the CPU may tick slowly
             return False
         share = [sum(seen.cpu) / max(sum(seen.wall), 1e-12) for seen in self._seen.values()]
-        return _COMPUTES[0] <= min(share) and max(share) <= _COMPUTES[1]
+        busy = sum(part * seen.spent for part, seen in zip(share, self._seen.values(), strict=True))
+        return _COMPUTES[0] * sum(seen.spent for seen in self._seen.values()) <= busy and max(share) <= _COMPUTES[1]
 
     def _costs(self, but: int = 0) -> dict[int, float]:
         computes = self._computes()
