@@ -1,10 +1,14 @@
 """The automatic batch size: what it finds when costs are known, how many rows the search wastes, and what noise does to it."""
 
+import sys
+import time
+
 import numpy as np
 import pytest
 
 from whybox.engine import Engine
 from whybox.engine._batch import BatchSizer
+from whybox.engine._clock import Spent, Stopwatch
 from whybox.spaces import Marginal
 from whybox.typing import Ask, Model
 
@@ -18,13 +22,13 @@ def cliff(a_call, a_row, at, beyond):
     return lambda rows: a_call + a_row * rows * (beyond if rows > at else 1.0)
 
 
-def send(sizer, n, cost, clocks=lambda seconds: (seconds, seconds)):
+def send(sizer, n, cost, clocks=lambda seconds: Spent(seconds, seconds, False)):
     """Send n rows; returns the seconds that they cost."""
     spent = 0.0
     while n > 0:
         rows = sizer.next(0, n, 1 << 40, 1)
         spent += cost(rows)
-        sizer.took(rows, *clocks(cost(rows)))
+        sizer.took(rows, clocks(cost(rows)))
         n -= rows
     return spent
 
@@ -56,13 +60,13 @@ def test_the_whole_job_costs_little_more_than_in_the_best_batch(name):
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("name", ["texts", "images", "caches"])
 def test_other_work_on_the_machine_does_not_move_the_size(name, seed):
-    """A core shared by two: a batch is interrupted for milliseconds, longer ones more often, which the CPU clock does not see."""
+    """A core with ten other tasks: a batch is interrupted for milliseconds, longer ones more often, which the CPU clock does not see."""
     cost, n, row_nbytes = COSTS[name]
     rng = np.random.default_rng(seed)
 
     def clocks(seconds):
         cpu = seconds * rng.uniform(1.0, 1.1)
-        return cpu + 4e-3 * rng.poisson(cpu / 4e-3), cpu
+        return Spent(cpu + 4e-3 * rng.poisson(10 * cpu / 4e-3), cpu, False)
 
     sizer = BatchSizer("auto")
     sizer.cap_bytes(row_nbytes)
@@ -74,13 +78,13 @@ def test_a_model_that_waits_is_judged_by_the_time_that_passes():
     """The CPU has 100 times less to do than the model's own machine, and would take any size."""
     cost = call_and_rows(5e-2, 1e-4)
     sizer = BatchSizer("auto")
-    send(sizer, 10**5, cost, lambda seconds: (seconds, 1e-3))
+    send(sizer, 10**5, cost, lambda seconds: Spent(seconds, 1e-3, True))
     assert sizer.size >= 2048
 
 
 def test_a_clock_of_the_cpu_that_does_not_tick_is_not_believed():
     sizer = BatchSizer("auto")
-    send(sizer, 10**6, call_and_rows(1e-3, 1e-6), lambda seconds: (seconds, 0.0))
+    send(sizer, 10**6, call_and_rows(1e-3, 1e-6), lambda seconds: Spent(seconds, 0.0, False))
     assert sizer.size >= 8192
 
 
@@ -88,7 +92,7 @@ def test_threads_are_judged_by_the_time_that_passes():
     """From 1,000 rows on four threads share the work, and the CPU is four times as busy as the clock on the wall tells."""
 
     def clocks(seconds):
-        return (seconds / 4, seconds * 1.2) if seconds > 1e-2 else (seconds, seconds)
+        return Spent(seconds / 4, seconds * 1.2, False) if seconds > 1e-2 else Spent(seconds, seconds, False)
 
     sizer = BatchSizer("auto")
     send(sizer, 10**6, call_and_rows(1e-5, 1e-5), clocks)
@@ -100,7 +104,7 @@ def test_amounts_of_work_tell_rows_of_unlike_length_apart():
     sizer = BatchSizer("auto")
     for length in [1000] * 4 + [10] * 40:
         rows = sizer.size
-        sizer.took(rows, rows * length * 1e-6, rows * length * 1e-6, rows * length)
+        sizer.took(rows, Spent(rows * length * 1e-6, rows * length * 1e-6, False), rows * length)
     assert sizer.settled
     assert sizer.size == 64
 
@@ -125,14 +129,14 @@ def test_large_rows_begin_with_few_and_never_leave_the_limit():
     seen = []
     for _ in range(100):
         seen.append(sizer.size)
-        sizer.took(sizer.size, 1.0 + 1e-3 * sizer.size, 1.0 + 1e-3 * sizer.size)
+        sizer.took(sizer.size, Spent(1.0 + 1e-3 * sizer.size, 1.0 + 1e-3 * sizer.size, False))
     assert max(seen) == 10
 
 
 def test_a_given_size_is_kept():
     sizer = BatchSizer(7)
     sizer.cap_bytes(1 << 30)
-    sizer.took(7, 1.0, 1.0)
+    sizer.took(7, Spent(1.0, 1.0, False))
     assert (sizer.size, sizer.settled) == (7, True)
 
 
@@ -153,3 +157,18 @@ def test_a_model_of_costly_calls_gets_few_of_them():
         run.values(Marginal(b).bind(x, model), [Ask(np.arange(40), codes)])
     assert sum(calls) == 120_000
     assert len(calls) < 60
+
+
+def test_a_stopwatch_tells_waiting_from_working():
+    watch = Stopwatch()
+    time.sleep(0.05)
+    slept = watch.read()
+    watch = Stopwatch()
+    while watch.read().cpu < 0.05:
+        pass
+    worked = watch.read()
+    assert slept.waited
+    assert slept.cpu < 0.04 < slept.wall
+    assert worked.cpu >= 0.05
+    if sys.platform == "linux":
+        assert not worked.waited

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from whybox.engine._clock import Spent
 from whybox.engine._search import SizeSearch
 from whybox.errors import OptionError
 from whybox.typing import BatchSize
 
-_START, _START_BYTES = 64, 4 << 20  # few rows, and fewer where they are large: a batch that outgrows the caches may cost twice as much a row
+_START, _START_BYTES = (
+    64,
+    4 << 20,
+)  # few rows, and fewer where they are large: a batch that outgrows the caches may cost twice as much a row
 _STEP, _STEP_AGAIN = 4, 2
 _MOST_ROWS = 1 << 17
 _MOST_BYTES = 12 << 20
@@ -75,24 +79,23 @@ class BatchSizer:
         self._memory, self._search = True, None
         return True
 
-    def took(self, rows: int, wall: float, cpu: float, amount: float | None = None) -> None:
+    def took(self, rows: int, spent: Spent, amount: float | None = None) -> None:
         """Learn from a finished batch.
 
         Args:
             rows: its rows.
-            wall: seconds of composing it and of the model's answer.
-            cpu: CPU seconds of the process meanwhile.
+            spent: on composing it and on the model's answer.
             amount: its bytes, where rows differ; None (default) counts rows.
         """
         if self._search is None:
             self._look_again()
         elif 2 * rows > self.size:  # a last, short batch tells nothing
-            found = self._search.took(amount or rows, wall, cpu, self.limit)
+            found = self._search.took(amount or rows, spent, self.limit)
             self.size = self._search.size
             self._search = None if found else self._search
 
     def _look_again(self) -> None:
-        """A search may have been short, and rows or the machine's other work may have changed: long jobs go on looking from where they are."""
+        """A search may have been short, and rows or other work may have changed since: long jobs go on looking from where they are."""
         self._batches += 1
         if self._seeks and not self._memory and self._batches >= self._again:
             self._batches, self._again = 0, 10 * self._again

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from statistics import median_low
 
+from whybox.engine._clock import Spent
+
 _TRIES, _TRIES_WALL, _MOST_TRIES = 2, 3, 6  # batches that judge a size: few are enough where they took long
 _SHORT, _LONG = 2e-3, 0.5  # seconds in all: below, more batches are taken; above, two will do
-_COMPUTES = 0.2, 1.05  # CPU over wall seconds of one thread that computes, alone or beside other work: then CPU seconds tell best
+_THREADS = 1.05  # CPU over wall seconds from which several threads are at work
 _WON = 0.7  # of the least cost so far: one batch is proof, because nothing makes a batch faster than it is
 _GAIN = 0.02  # a call that has less of a batch's cost leaves nothing to be won by larger ones, once three sizes were seen
 _MOSTLY = 0.5  # a call that has more lets two steps be taken at once
@@ -21,6 +23,7 @@ class _Trials:
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    waited: int = 0
     spent: float = 0.0
 
 
@@ -45,19 +48,19 @@ class SizeSearch:
         self._next: list[int] = []
         self._wanted = 0  # batches of the present size
 
-    def took(self, amount: float, wall: float, cpu: float, limit: int) -> bool:
+    def took(self, amount: float, spent: Spent, limit: int) -> bool:
         """Learn from a batch of the present size; True once the best size is found.
 
         Args:
             amount: work in it: rows, or their bytes where these differ.
-            wall: seconds that passed.
-            cpu: CPU seconds of the process.
+            spent: on composing it and on the model's answer.
             limit: no size may be larger.
         """
         seen = self._seen.setdefault(self.size, _Trials())
-        seen.wall.append(wall / amount)
-        seen.cpu.append(cpu / amount)
-        seen.spent += wall
+        seen.wall.append(spent.wall / amount)
+        seen.cpu.append(spent.cpu / amount)
+        seen.waited += spent.waited
+        seen.spent += spent.wall
         enough = _TRIES if self._computes() or seen.spent > _LONG else _TRIES_WALL
         count = len(seen.wall)
         won = self._rising and len(self._seen) > 1 and self._costs()[self.size] < _WON * min(self._costs(but=self.size).values())
@@ -77,11 +80,12 @@ class SizeSearch:
         return True
 
     def _computes(self) -> bool:
-        if self._waits or any(min(seen.cpu) <= 0 for seen in self._seen.values()):  # a clock of the CPU may tick slowly
+        """Whether one thread was at work whenever other processes let it; then CPU seconds tell best."""
+        all_seen = self._seen.values()
+        if self._waits or any(min(seen.cpu) <= 0 for seen in all_seen):  # a clock of the CPU may tick slowly
             return False
-        share = [sum(seen.cpu) / max(sum(seen.wall), 1e-12) for seen in self._seen.values()]
-        busy = sum(part * seen.spent for part, seen in zip(share, self._seen.values(), strict=True))
-        return _COMPUTES[0] * sum(seen.spent for seen in self._seen.values()) <= busy and max(share) <= _COMPUTES[1]
+        waited = sum(seen.waited for seen in all_seen) * 2 > sum(len(seen.wall) for seen in all_seen)
+        return not waited and all(sum(seen.cpu) <= _THREADS * sum(seen.wall) for seen in all_seen)
 
     def _costs(self, but: int = 0) -> dict[int, float]:
         computes = self._computes()

@@ -82,4 +82,5 @@ class Focus:
         """The cuts beside these features that a row was not asked for yet."""
         place = self.orders.place[order, features]
         found = np.unique(np.concatenate([place, place + 1]))
-        return found[np.isnan(self._forward[order, row, found, 0])]
+        fresh: Ints = found[np.isnan(self._forward[order, row, found, 0])]
+        return fresh

@@ -162,7 +162,7 @@ def _play(job: Job, block: list[Ints], games: list[Game], apply: Callable[[Float
 
 def _game(tree: PartitionTree, none: Floats, full: Floats, most: int, tol: float | None, seed: int) -> Game:
     """The exact answer where the budget covers it, otherwise orders; rows (r, q) of one tree."""
-    everyone, nodes = np.arange(len(full)), np.arange(tree.n_nodes)
+    everyone = np.arange(len(full))
     if not tree.n_nodes or tree.exact_cost <= (most if tol is None else min(most, 8 * tree.n_nodes)):
         return (yield from _exact(tree, everyone, none, full))
     pairs = most // (2 * tree.n_nodes)
