@@ -173,6 +173,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--budgets", type=int, nargs="*", default=[500, 2000], help="coalitions a text")
+    parser.add_argument("--cases", nargs="*", default=["50/1", "200/1", "600/1", "200/20"], help="words and texts")
+    parser.add_argument("--no-rules", action="store_true", help="without the rules of Anchors")
     parser.add_argument("--quick", action="store_true", help="one repetition, one text of 200 words, few rules")
     parser.add_argument("--out")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
@@ -187,7 +189,7 @@ def main() -> None:
         return
     if options.quick:
         options.repeats, options.budgets = 1, [500]
-    cases = [(200, 1)] if options.quick else [(50, 1), (200, 1), (600, 1), (200, 20)]
+    cases = [(200, 1)] if options.quick else [tuple(map(int, case.split("/"))) for case in options.cases]
     results: dict[str, list[dict[str, Any]]] = {}
     for _ in range(options.repeats):
         for words, count in cases:
@@ -205,13 +207,13 @@ def main() -> None:
             lines.append([*key.split("/"), "failed: " + runs[0]["failed"][:60], "", "", "", "", ""])
             continue
         over = spread([run["cpu"] / run["limit"] for run in good])
-        error = f"{good[0]['error']:.2f}" if "error" in good[0] else ""
+        error = spread([run["error"] for run in good], 2) if "error" in good[0] else ""
         cpu, best = spread([run["cpu"] for run in good]), spread([run["limit"] for run in good])
         lines.append([*key.split("/"), f"{good[0]['rows']:.0f}", f"{good[0]['calls']:.0f}", cpu, best, over, error])
     head = ["words", "texts", "budget", "library", "model rows", "calls", "CPU seconds", "the model's own", "over the limit", "error"]
     text = table(head, lines)
     rules: dict[str, Any] = {}
-    for kind, count in (("table", 3 if options.quick else 20), ("text", 3 if options.quick else 20)):
+    for kind, count in () if options.no_rules else (("table", 3 if options.quick else 20), ("text", 3 if options.quick else 20)):
         rules[kind] = in_fresh_process(sys.argv[0], ["--rules", kind, str(count)])
         print(kind, rules[kind], file=sys.stderr)
     names = ("queries", "samples", "cpu", "model", "precision", "low", "coverage", "size", "found")
@@ -228,7 +230,7 @@ def main() -> None:
         "conditions",
         "found",
     ]
-    text += "\n\n" + table(head, told) + "\n\n"
+    text += "\n\n" + (table(head, told) + "\n\n" if told else "")
     text += conditions(("whybox", "shap", "numpy", "scikit-learn"), "python benchmarks/partition_speed.py " + " ".join(sys.argv[1:]))
     text += " Median (least to most) of the repetitions."
     save("partition_speed", text, {"results": results, "rules": rules}, options.out)
