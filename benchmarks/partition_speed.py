@@ -2,8 +2,8 @@
 
 A TF-IDF and logistic regression on generated texts. "Over the limit" is the CPU time of the call divided by the model's own CPU time for
 the same texts in the batch that it is fastest with. "Error" is the root mean square distance from the exact Owen values over the same
-tree, as a share of their own root mean square, over three texts and three seeds: shap is handed whybox's tree there. Every measurement is a process of its own on one
-thread, and the libraries take turns.
+tree, as a share of their own root mean square, over three texts and three seeds: shap is handed whybox's tree there. Every measurement is a
+process of its own on one thread, and the libraries take turns.
 
     python benchmarks/partition_speed.py --repeats 5 --out benchmarks/results
 """
@@ -136,9 +136,9 @@ def measure(library: str, words: int, count: int, budget: int) -> dict[str, Any]
     explain(library, model.predict_proba, [document(rng, words, True)], budget)
     asked = Asked(model.predict_proba)
     began = time.process_time()
-    e = explain(library, asked, texts, budget)
+    explain(library, asked, texts, budget)
     cpu = time.process_time() - began
-    result = {"cpu": cpu, "limit": limit(model.predict_proba, asked.texts), "rows": len(asked.texts), "calls": asked.calls}
+    result: dict[str, Any] = {"cpu": cpu, "limit": limit(model.predict_proba, asked.texts), "rows": len(asked.texts), "calls": asked.calls}
     if count == 1 and library in ("whybox", "shap, same tree"):
         result["errors"] = errors(library, model.predict_proba, [texts[0], *(document(rng, words, True) for _ in range(2))], budget)
     return result
