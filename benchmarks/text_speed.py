@@ -238,6 +238,7 @@ def measure_faith(library: str, data: str | None, texts: int, queries: int) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder with the paired reviews; without it generated ones")
+    parser.add_argument("--parts", nargs="*", default=["speed", "faith"], choices=("speed", "faith"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--texts", type=int, default=100, help="pairs of the faithfulness check")
     parser.add_argument("--queries", type=int, default=1000, help="queries a text of the faithfulness check")
@@ -259,10 +260,10 @@ def main() -> None:
     passed = [argument for argument in sys.argv[1:] if argument != "--out" and argument != options.out]
     results: dict[str, list[Any]] = {}
     for _ in range(options.repeats):
-        for library in SPEED:
+        for library in SPEED if "speed" in options.parts else ():
             results.setdefault(f"speed/{library}", []).append(in_fresh_process(sys.argv[0], ["--one", "speed", library, *passed]))
             print(library, results[f"speed/{library}"][-1], file=sys.stderr)
-    for library in FAITH:
+    for library in FAITH if "faith" in options.parts else ():
         found = in_fresh_process(sys.argv[0], ["--one", "faith", library, *passed], timeout=7200)
         results[f"faith/{library}"] = [found]
         print(library, {k: v for k, v in found.items() if k != "shares"}, file=sys.stderr)
@@ -274,6 +275,15 @@ def main() -> None:
 
 
 def _tables(results: dict[str, list[Any]], samples: int, options: argparse.Namespace) -> str:
+    told = []
+    if "speed" in options.parts:
+        told.append(_of_speed(results, samples))
+    if "faith" in options.parts:
+        told.append(_of_faith(results, options))
+    return "\n\n".join(told)
+
+
+def _of_speed(results: dict[str, list[Any]], samples: int) -> str:
     lines = []
     for library in SPEED:
         good = [run for run in results[f"speed/{library}"] if "failed" not in run]
@@ -283,7 +293,10 @@ def _tables(results: dict[str, list[Any]], samples: int, options: argparse.Names
         columns = [spread([run[name] for run in good]) for name in ("cpu", "ratio", "outside")]
         lines.append([library, *columns, f"{good[0]['queries']:,}", f"{good[0]['short']:,}"])
     head = ["library", "CPU seconds", "times the model's own", "of it outside of the model", "queries", "queries of five words"]
-    first = f"LIME, {WORDS} words, {samples:,} samples:\n\n" + table(head, lines)
+    return f"LIME, {WORDS} words, {samples:,} samples:\n\n" + table(head, lines)
+
+
+def _of_faith(results: dict[str, list[Any]], options: argparse.Namespace) -> str:
     lines = []
     for library in FAITH:
         found = results[f"faith/{library}"][0]
@@ -293,7 +306,7 @@ def _tables(results: dict[str, list[Any]], samples: int, options: argparse.Names
         error = float(np.std(found["shares"], ddof=1) / np.sqrt(len(found["shares"])))
         lines.append([library, f"{found['share']:.3f}", f"{error:.3f}", f"{found['cpu']:.3g}"])
     head = ["library", "share of the mass on edited words", "standard error over texts", "CPU seconds a text"]
-    return first + f"\n\nFaithfulness, {options.texts} pairs, {options.queries:,} queries a text:\n\n" + table(head, lines)
+    return f"Faithfulness, {options.texts} pairs, {options.queries:,} queries a text:\n\n" + table(head, lines)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Classifier: a BERT of 4 layers, 256 wide, with random weights and a tokenizer trained on the spot; 100 generated texts of 20 to 200 words;
 200 model rows a text for both. shap explains with Partition, its default for pipelines, and calls the pipeline itself: once as it is (one
 row a forward) and once with batch_size=32; it explains every tenth text, and its time is multiplied. The pure model is one pass over the
-very rows that whybox sent, sorted by length in forwards of 4,096 tokens, without tokenizer. Seconds are CPU seconds of one thread.
+very rows that whybox sent, sorted by length in forwards of 2,048 tokens, without tokenizer. Seconds are CPU seconds of one thread.
 
 Generation: a Llama of 4 layers, 256 wide; a context of 500 tokens with a question, of which 50 copies lose random words; log-probability of
 an answer of 20 tokens. The baseline is one forward a token a prompt. With a fixed beginning of 300 tokens in front, the cache pays as well.
@@ -129,7 +129,7 @@ def tokens_a_second(model: Any, tokenizer: Any, rows: list[str], seconds: float)
     start = 0
     with torch.no_grad():
         while start < len(ids):
-            stop = min(start + max(4096 // len(ids[min(start + 4096 // len(ids[start]), len(ids) - 1)]), 1), len(ids))
+            stop = min(start + max(2048 // len(ids[min(start + 2048 // len(ids[start]), len(ids) - 1)]), 1), len(ids))
             width = len(ids[stop - 1])
             tokens = torch.tensor([row + [0] * (width - len(row)) for row in ids[start:stop]])
             model(input_ids=tokens, attention_mask=(tokens != 0).long())

@@ -1,10 +1,12 @@
 """Every explainer keeps the contracts, and every contract check catches the saboteur that breaks it."""
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from inspect import isclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import whybox.explainers as explainers
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers import LIME, ExactSHAP, KernelSHAP, Occlusion, PartitionSHAP, PermutationSHAP
+from whybox.models import TransformersClassifier, as_model
 from whybox.spaces import Segments
 from whybox.spaces._text_bound import TextBound
 from whybox.testing import CHECKS, ContractError, Traits, check_explainer, examine_explainer, occlusion_values, owen_values, shapley_values
@@ -113,6 +116,27 @@ def lime_of_images(predict, x, background):
     return make(predict, background, Engine()).explain(x, budget=50_000, target=None, seed=99).values
 
 
+# What a transformer beside the game could break: its answers must not depend on the batch, and its calls not disturb anything else.
+TRANSFORMER_CHECKS = (
+    "construction_asks_nothing",
+    "same_seed_same_bits",
+    "other_seed_other_queries",
+    "global_generators_untouched",
+    "inputs_untouched",
+    "subset_gives_subset",
+    "chunk_size_changes_nothing",
+    "n_queries_is_what_the_model_saw",
+    "limits_hold",
+    "repeated_rows_cost_nothing",
+    "repeated_rows_are_alike",
+    "bad_input_is_a_named_error",
+    "model_errors_pass_through",
+    "checkpoint_goes_on",
+    "explain_leaves_the_explainer",
+    "threads_equal_serial",
+)
+
+
 DEFINED = "a mean over random permutations is exact only without interactions above second order, at any budget"
 ONE_BY_ONE = "effects of single features add up to the prediction for additive models only"
 EXACT_EXCUSE = {"other_seed_other_queries": DRAWS_NOTHING, "intervals_cover": ERRORS_ARE_ZERO}
@@ -148,6 +172,49 @@ def of_texts(make, excuse=None, **traits):
     return Case(lambda model, space, engine: make(model, space=space, engine=engine), Traits(rows="texts", **traits), kept, checks)
 
 
+@dataclass(frozen=True)
+class BesideATransformer:
+    """A game of texts to which a small transformer adds what it says of the same texts, letter by letter.
+
+    It is called through the adapter: tokenised, sorted by length, padded, cut into forwards. In float64, of which the adapter keeps
+    float32, so that the rounding of another batch leaves no trace.
+    """
+
+    game: Any
+    transformer: Any
+
+    def __call__(self, texts):
+        outputs = np.asarray(self.game(texts))
+        more = np.asarray(self.transformer([" ".join(text) for text in texts]), dtype=np.float64)
+        return outputs + (more[:, 0] if outputs.ndim == 1 else more[:, : outputs.shape[1]])
+
+
+@cache
+def letters(*, masked=True):
+    """A classifier of letters and its tokenizer, as the engine calls them; the network may be one that takes padding for text."""
+    spec = importlib.util.spec_from_file_location("tiny_bert", Path(__file__).with_name("tiny_bert.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model, tokenizer = module.tiny_bert(words=tuple("abcdefgh0123456789"), positions=256, kind="BertForSequenceClassification")
+    if not masked:
+        whole = model.forward
+        model.forward = lambda input_ids, attention_mask: whole(input_ids=input_ids, attention_mask=attention_mask * 0 + 1)
+    return as_model(TransformersClassifier(model.double(), tokenizer, activation="none", batch_tokens=4096))
+
+
+def of_transformers(make, *, masked=True, **traits):
+    """The same explainer over the words of texts that a transformer reads: the checks of how a model is called and what comes back."""
+
+    def beside(model, space, engine):
+        found = letters(masked=masked)
+        asked = as_model(model)
+        return make(
+            replace(asked, predict=BesideATransformer(asked.predict, found.predict), rounding=found.rounding), space=space, engine=engine
+        )
+
+    return Case(beside, Traits(rows="texts", **traits), checks=TRANSFORMER_CHECKS)
+
+
 CASES = {
     "ExactSHAP": Case(
         ExactSHAP,
@@ -157,6 +224,9 @@ CASES = {
     "ExactSHAP, texts": of_texts(ExactSHAP, EXACT_EXCUSE, few=None, wide=10),
     "KernelSHAP": Case(KernelSHAP),
     "KernelSHAP, texts": of_texts(KernelSHAP),
+    "KernelSHAP, transformer": of_transformers(KernelSHAP),
+    "LIME, transformer": of_transformers(partial(LIME, min_score=None), few=150),
+    "PartitionSHAP, transformer": of_transformers(PartitionSHAP, few=28),
     "KernelSHAP, least squares": Case(lambda *a, **k: KernelSHAP(*a, estimator="least squares", **k)),
     "KernelSHAP, odd GP": Case(lambda *a, **k: KernelSHAP(*a, estimator="odd GP", **k)),
     "KernelSHAP, fitted": Case(
@@ -258,6 +328,8 @@ def test_every_explainer_has_a_case():
 @pytest.mark.parametrize(("name", "check"), [(name, check) for name, case in CASES.items() for check in case.checks])
 def test_explainer_keeps_contract(name, check):
     case = CASES[name]
+    if name.endswith("transformer"):
+        pytest.importorskip("transformers", reason="transformers is not installed: pip install 'whybox[hf]'")
     excuse = {check: case.excuse[check]} if check in case.excuse else {}
     report = check_explainer(factory(case), traits=case.traits, excuse=excuse, only=[check], name=name)
     (finding,) = report.findings
@@ -337,6 +409,13 @@ def test_wrong_space_of_texts_is_caught(check):
 
     report = examine_explainer(spoilt, traits=Traits(rows="texts"), only=[check])
     assert report.names("failed") == (check,)
+
+
+@pytest.mark.parametrize("check", ["chunk_size_changes_nothing", "subset_gives_subset"])
+def test_a_transformer_that_reads_its_padding_is_caught(check):
+    pytest.importorskip("transformers", reason="transformers is not installed: pip install 'whybox[hf]'")
+    case = of_transformers(KernelSHAP, masked=False)
+    assert examine_explainer(factory(case), traits=case.traits, only=[check]).names("failed") == (check,)
 
 
 def test_every_check_has_a_saboteur():

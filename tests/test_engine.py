@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from whybox.engine import Engine, NoisyModelWarning
-from whybox.engine._batch import BatchSizer
 from whybox.errors import BudgetError, CheckpointError, OptionError, OutputOrderError, OutputShapeError, OutputValueError
 from whybox.explainers import ExactSHAP, PermutationSHAP
 from whybox.spaces import Marginal
@@ -411,21 +410,3 @@ def test_honest_models_raise_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run_job(honest)
-
-
-def test_a_size_that_was_found_on_a_busy_machine_is_sought_again():
-    sizer = BatchSizer("auto")
-
-    def send(batches, seconds):
-        for _ in range(batches):
-            sizer.took(sizer.size, seconds(sizer.size))
-
-    send(30, lambda rows: 1e-2 * rows)  # something else runs: large batches gain nothing
-    small = sizer.size
-    send(3000, lambda rows: 1e-3 + 1e-6 * rows)
-    assert small <= 64
-    assert sizer.size >= 8192
-    sizer.ran_out_of_memory(sizer.size)
-    most = sizer.size
-    send(3000, lambda rows: 1e-3 + 1e-6 * rows)
-    assert sizer.size <= most

@@ -300,7 +300,7 @@ def test_texts_of_all_lengths_share_batches():
     model = RecordingModel(mood)
     texts = [" ".join(["good"] * n) for n in range(20, 60)]
     PartitionSHAP(model, space=Words(), engine=Engine(batch_size=2000, controls=False)).explain(texts, budget=100)
-    assert model.n_calls <= 8  # 40 trees, 4,000 coalitions
+    assert model.n_calls <= 16  # 40 trees, 4,000 coalitions in some rounds
 
 
 def test_closed_branches_of_a_text_are_named():

@@ -5,11 +5,12 @@ from __future__ import annotations
 WORDS = tuple("the food was good bad service slow great and but we i will be back not never again nice room loud cheap a of".split(" "))  # noqa: SIM905
 
 
-def tiny_bert(*, words=WORDS, positions: int = 32, seed: int = 0, dropout: float = 0.1):
-    """(model, tokenizer): a two-layer BERT with random weights and a word-level tokenizer."""
+def tiny_bert(*, words=WORDS, positions: int = 32, seed: int = 0, dropout: float = 0.1, kind: str = "BertModel"):
+    """(model, tokenizer): a two-layer BERT, or what of transformers stands on one, with random weights and a word-level tokenizer."""
     import torch
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, PreTrainedTokenizerFast
 
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys(words)]
     backend = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
@@ -31,5 +32,5 @@ def tiny_bert(*, words=WORDS, positions: int = 32, seed: int = 0, dropout: float
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = BertModel(config, add_pooling_layer=False)
+        model = getattr(transformers, kind)(config, **({"add_pooling_layer": False} if kind == "BertModel" else {}))
     return model.eval(), tokenizer

@@ -1,19 +1,23 @@
-"""How many rows to send at once: grows while throughput grows, halves when memory runs out."""
+"""How many rows to send at once: what costs least a row, within memory."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from whybox.engine._clock import Spent
+from whybox.engine._search import SizeSearch
 from whybox.errors import OptionError
 from whybox.typing import BatchSize
 
-_START = 64
+_START, _START_BYTES = (
+    64,
+    4 << 20,
+)  # few rows, and fewer where they are large: a batch that outgrows the caches may cost twice as much a row
+_STEP, _STEP_AGAIN = 4, 2
 _MOST_ROWS = 1 << 17
 _MOST_BYTES = 12 << 20
 _BUSY_BYTES = 96 << 20  # a remote model: many requests, and so many rows, have to be at hand for few to be in flight
 _DEVICE_ROWS, _DEVICE_BYTES = 1 << 21, 1 << 30  # of an accelerator, which is fast only when it has much to do
-_LEAST_TRIES, _MOST_TRIES, _LEAST_SECONDS = 2, 6, 2e-3  # a size is judged by its fastest batch of several: timings are noisy
-_BETTER = 1.04  # a step must win by 4 % to count: timings are noisy
 _AGAIN = 64  # batches of the size that was found, until it is sought once more from there; then ten times as many, and so on
 
 
@@ -23,7 +27,7 @@ def is_count(value: object) -> bool:
 
 
 class BatchSizer:
-    """Finds the batch size with the most rows a second by doubling and, where the first doubling does not pay, by halving.
+    """Finds the batch size that costs least a row, see :class:`SizeSearch`, and halves when memory runs out.
 
     Args:
         batch_size: a number of rows, or "auto".
@@ -40,28 +44,31 @@ class BatchSizer:
         self.auto = batch_size == "auto"
         start = _START if batch_rows is None else batch_rows
         self.size = min(start if batch_size == "auto" else int(batch_size), self.limit if self.auto else (max_batch or int(batch_size)))
-        self._speed: dict[int, float] = {}
-        self._tries, self._spent, self._warm = 0, 0.0, False
         self._most_bytes = _BUSY_BYTES if remote else _MOST_BYTES
         self._seeks = self.auto and batch_rows is None
-        self._settled = not self._seeks
-        self._misses = 0
-        self._from = _START
+        self._search = SizeSearch(self.size, _STEP) if self._seeks else None
+        self._waits = False  # on an accelerator
         self._memory = False  # whether it once ran out
         self._batches, self._again = 0, _AGAIN
 
     @property
     def settled(self) -> bool:
         """Whether the size is no longer sought."""
-        return self._settled
+        return self._search is None
 
     def cap_bytes(self, row_nbytes: int, accelerator: bool = False) -> None:
         """Keep a batch within the byte budget of the host or of an accelerator (automatic sizes only)."""
-        if self.auto:
-            if accelerator:
-                self.limit = min(_DEVICE_ROWS, self._max_batch or _DEVICE_ROWS)
-            self.limit = max(1, min(self.limit, (_DEVICE_BYTES if accelerator else self._most_bytes) // row_nbytes))
-            self.size = min(self.size, self.limit)
+        if not self.auto:
+            return
+        if accelerator:
+            self.limit = min(_DEVICE_ROWS, self._max_batch or _DEVICE_ROWS)
+        self.limit = max(1, min(self.limit, (_DEVICE_BYTES if accelerator else self._most_bytes) // row_nbytes))
+        self.size = min(self.size, self.limit)
+        if self._search is not None:
+            few = self.size if accelerator else max(_START_BYTES // row_nbytes, 1)
+            self.size = min(self.size, 1 << few.bit_length() - 1)
+            self._waits = accelerator
+            self._search = SizeSearch(self.size, _STEP, waits=accelerator)
 
     def ran_out_of_memory(self, rows: int) -> bool:
         """Halve after a batch of this many rows failed; False if it cannot be halved."""
@@ -69,51 +76,30 @@ class BatchSizer:
             return False
         self.limit = max(rows // 2, 1)
         self.size = min(self.size, self.limit)
-        self._settled = self._memory = True
+        self._memory, self._search = True, None
         return True
 
-    def took(self, rows: int, seconds: float) -> None:
-        """Learn from a finished batch: the seconds of composing it and of the model's answer."""
-        if self._settled:
+    def took(self, rows: int, spent: Spent, amount: float | None = None) -> None:
+        """Learn from a finished batch.
+
+        Args:
+            rows: its rows.
+            spent: on composing it and on the model's answer.
+            amount: its bytes, where rows differ; None (default) counts rows.
+        """
+        if self._search is None:
             self._look_again()
-            return
-        if 2 * rows <= self.size:  # a last, short batch tells nothing
-            return
-        size = self.size
-        if not self._warm:
-            self._warm = True  # the first batch warms caches up: not counted
-            return
-        self._spent += seconds
-        self._tries += 1
-        self._speed[size] = max(self._speed.get(size, 0.0), rows / max(seconds, 1e-9))
-        if self._tries < _LEAST_TRIES or (self._spent < _LEAST_SECONDS and self._tries < _MOST_TRIES):
-            return
-        self._spent, self._tries = 0.0, 0
-        best = max(self._speed, key=self._speed.__getitem__)
-        if size >= self._from:
-            self._misses = 0 if size in (best, self._from) else self._misses + 1
-            if self._misses < 2 and size * 2 <= self.limit:
-                self.size = size * 2
-            elif best > self._from or self._from == 1:
-                self._settle()
-            else:
-                self.size, self._misses = self._from // 2, 0
-        elif size == best and size > 1 and self._speed[size] > _BETTER * self._speed.get(size * 2, 0.0):
-            self.size = size // 2
-        else:
-            self._settle()
+        elif 2 * rows > self.size:  # a last, short batch tells nothing
+            found = self._search.took(amount or rows, spent, self.limit)
+            self.size = self._search.size
+            self._search = None if found else self._search
 
     def _look_again(self) -> None:
-        """Something else may have kept the machine busy while the size was sought: long jobs seek it again, from where they are."""
+        """A search may have been short, and rows or other work may have changed since: long jobs go on looking from where they are."""
         self._batches += 1
         if self._seeks and not self._memory and self._batches >= self._again:
             self._batches, self._again = 0, 10 * self._again
-            self._from, self._speed, self._misses, self._settled = self.size, {}, 0, False
-
-    def _settle(self) -> None:
-        fastest = max(self._speed.values())
-        self.size = min(size for size, speed in self._speed.items() if speed * _BETTER >= fastest)
-        self._settled = True
+            self._search = SizeSearch(self.size, _STEP_AGAIN, waits=self._waits)
 
     def next(self, position: int, left: int, run: int, group: int, share: int = 0) -> int:
         """Rows of the next batch.

@@ -27,6 +27,7 @@ from whybox._arrays import (
 from whybox.engine._batch import BatchSizer
 from whybox.engine._cache import Cache, version_of
 from whybox.engine._checkpoint import Checkpoint
+from whybox.engine._clock import Stopwatch
 from whybox.engine._controls import Controls
 from whybox.engine._dedupe import Deduplicator
 from whybox.engine._keep import Kept, keep_first, keep_in_cache
@@ -206,7 +207,7 @@ class Run:
             )
             here = slice(position, position + size)
             kept = None if self._log is None or self._model.stream is None else Kept(self._log, self._unit, position, size)
-            began = time.perf_counter()
+            watch = Stopwatch()
             try:
                 rows = self._composed(unit, position, size, None if contiguous else index[here])
                 if self._counts["n_calls"] == 0:
@@ -219,7 +220,7 @@ class Run:
                     continue
                 raise
             if unit.learn:
-                self._sizer.took(size, time.perf_counter() - began)
+                self._sizer.took(size, watch.read(), None if self._sizer.settled or is_array(rows) else size * row_nbytes(rows))
             if is_numpy(values) and not parts:
                 if outputs.shape[1] != values.shape[1]:
                     outputs = np.empty((n, values.shape[1]))

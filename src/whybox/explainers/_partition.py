@@ -11,17 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox._random import generator
+from whybox.explainers._focus import Focus
 from whybox.explainers._job import Job, PerRow, Request, positive, rows_of
 from whybox.explainers._shapley import ToleranceWarning, link_function
 from whybox.explainers._sweep import Sweep
 from whybox.explainers._widths import Table, by_width, empty_outputs
 from whybox.explanations import Attribution
-from whybox.samplers.tree_orders import tree_orders
+from whybox.samplers.tree_orders import TreeOrders, tree_orders
 from whybox.solvers.owen import owen_coalitions, solve_owen_exact
 from whybox.spaces.hierarchy import PartitionTree, partition_tree
 from whybox.typing import Ask, Bools, Bound, Floats, Hierarchical, Ints
 
 _BLOCK_BYTES = 16 << 20
+_FIRST_SHARE, _MOST_ORDERS = 4, 4  # all features have a quarter of the orders that the budget pays for, none more than four times as many
 Wanted = list[tuple[Ints, Bools]]  # coalitions (m, d) for some of a game's rows
 Answers = list[Floats]  # for each (rows, m, q)
 
@@ -92,8 +94,8 @@ def planned(bound: Bound, given: Any, d: int, most: int, tol: float | None) -> t
         largest = max((tree for tree in found if tree.exact_cost <= most), key=lambda tree: tree.exact_cost)
         return owen_coalitions(largest), len(set(exact)) == 1 and len(exact) == len(found)
     if tol is None and pairs:
-        orders = tree_orders(next(iter(found)), pairs, generator(0))
-        return np.concatenate([orders.coalitions(p, np.arange(d - 1)) for p in range(pairs)]), not exact
+        orders = tree_orders(next(iter(found)), pairs + 1, generator(0))  # which ones, depends on the answers; so many at most
+        return np.concatenate([orders.coalitions(p, np.arange(d - 1)) for p in range(pairs + 1)])[:most], False
     return np.zeros((max(min(most, 2**d - 2), 0) if d < 60 else most, d), dtype=bool), False  # which ones depends on the answers
 
 
@@ -160,18 +162,49 @@ def _play(job: Job, block: list[Ints], games: list[Game], apply: Callable[[Float
 
 def _game(tree: PartitionTree, none: Floats, full: Floats, most: int, tol: float | None, seed: int) -> Game:
     """The exact answer where the budget covers it, otherwise orders; rows (r, q) of one tree."""
-    everyone, nodes = np.arange(len(full)), np.arange(tree.n_nodes)
+    everyone = np.arange(len(full))
     if not tree.n_nodes or tree.exact_cost <= (most if tol is None else min(most, 8 * tree.n_nodes)):
         return (yield from _exact(tree, everyone, none, full))
-    pairs = 1 if tol is not None else most // (2 * tree.n_nodes)
-    sweep = Sweep(tree_orders(tree, max(pairs, 1), generator(seed, "tree orders", tree.d)), none, full)
-    if tol is not None or not pairs:
-        return (yield from _best_first(sweep, most, tol, seed))
-    answers = yield [(everyone, np.concatenate([sweep.orders.coalitions(p, nodes) for p in range(pairs)]))]
-    sweep.opened[:] = True
-    for p, part in enumerate(np.split(answers[0], pairs, axis=1)):
-        sweep.tell(p, everyone, nodes, part)
-    return Found(*sweep.solve(everyone, pairs), "orders")
+    pairs = most // (2 * tree.n_nodes)
+    if tol is None and pairs:
+        return (yield from _focused(tree, none, full, most, seed))
+    sweep = Sweep(tree_orders(tree, 1, generator(seed, "tree orders", tree.d)), none, full)
+    return (yield from _best_first(sweep, most, tol, seed))
+
+
+def _focused(tree: PartitionTree, none: Floats, full: Floats, most: int, seed: int) -> Game:
+    """A quarter of the orders for all features, and what is left of the budget for those whose values are least certain, row by row."""
+
+    def orders(p: int) -> TreeOrders:
+        return tree_orders(tree, p, generator(seed, "tree orders", tree.d))
+
+    everyone, nodes = np.arange(len(full)), np.arange(tree.n_nodes)
+    pairs = most // (2 * tree.n_nodes)
+    first = max(pairs // _FIRST_SHARE, 1)
+    focus = Focus(orders(first), none, full)
+    answers = yield [(everyone, np.concatenate([focus.orders.coalitions(p, nodes) for p in range(first)]))]
+    for p, part in enumerate(np.split(answers[0], first, axis=1)):
+        focus.tell(p, everyone, focus.orders.cut[p], part)
+    room = np.full(len(full), most - 2 * first * tree.n_nodes)
+    while True:
+        chosen, count = focus.choose(room, _MOST_ORDERS * pairs)
+        if not chosen.any():
+            break
+        if count[chosen].max() == len(focus.orders.place):
+            focus.grow(orders(2 * len(focus.orders.place)))
+        wanted = [
+            (np.array([row]), order, focus.cuts(row, np.flatnonzero(chosen[row] & (count[row] == order)), order))
+            for row in np.flatnonzero(chosen.any(axis=1)).tolist()
+            for order in np.unique(count[row][chosen[row]]).tolist()
+        ]
+        wanted = [one for one in wanted if len(one[2])]
+        answers = yield [(row, focus.orders.at_cuts(order, cuts)) for row, order, cuts in wanted]
+        for (row, order, cuts), answer in zip(wanted, answers, strict=True):
+            focus.tell(order, row, cuts, answer)
+            room[row] -= 2 * len(cuts)
+    found, count = focus.solve()
+    values, errors = (part.reshape(len(full), -1, tree.d).transpose(0, 2, 1) for part in (found.values, np.sqrt(found.variance)))
+    return Found(values, errors, np.ones(count.shape, dtype=np.int64), "orders")
 
 
 def _exact(tree: PartitionTree, rows: Ints, none: Floats, full: Floats) -> Game:

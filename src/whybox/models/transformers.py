@@ -34,7 +34,7 @@ from whybox.typing import Model, Rows
 Activation = Literal["auto", "softmax", "sigmoid", "none"]
 _ROWS, _ROWS_LARGE = 2048, 512  # handed over at once: enough for buckets of like length, few enough for progress and checkpoints
 _LARGE = 20_000_000  # parameters from which a batch on a CPU takes long
-_TOKENS_CPU, _TOKENS_CUDA = 4096, 65536  # padded tokens of a forward: beyond, throughput no longer grows
+_TOKENS_CPU, _TOKENS_CUDA = 2048, 65536  # padded tokens of a forward: beyond, throughput no longer grows
 
 
 class TruncationWarning(UserWarning):
@@ -53,7 +53,7 @@ class TransformersClassifier:
         tokenizer: its tokenizer.
         max_length: the most tokens of a row; None (default) takes the smaller of the tokenizer's limit and the model's positions.
         truncation: cut longer rows, and warn with a count. Default False: they are an error.
-        batch_tokens: padded tokens of a forward; None (default): 4,096 on a CPU, 65,536 on CUDA.
+        batch_tokens: padded tokens of a forward; None (default): 2,048 on a CPU, 65,536 on CUDA.
         dtype: dtype of the matrix products, such as "bfloat16" (autocast: the weights stay what they are); None (default) is the model's.
         activation: from logits to outputs; "auto" (default) as in transformers' pipelines: none for a regression, sigmoid for several
             labels that do not exclude one another and for a single label, softmax otherwise.

@@ -36,7 +36,11 @@ class TreeOrders:
 
     def coalitions(self, order: int, nodes: Ints) -> Bools:
         """The coalitions (2 nodes, d) that open these nodes in an order: before the cut, and its complement, node after node."""
-        before = self.place[order][None, :] < self.cut[order, nodes][:, None]
+        return self.at_cuts(order, self.cut[order, nodes])
+
+    def at_cuts(self, order: int, cuts: Ints) -> Bools:
+        """The coalitions (2 cuts, d) of the features before each cut, 1 to d - 1, and of those behind it, in turns."""
+        before = self.place[order][None, :] < cuts[:, None]
         return np.stack([before, ~before], axis=1).reshape(-1, self.tree.d)
 
 

@@ -16,7 +16,7 @@ from whybox.errors import OptionError
 from whybox.typing import Bools, Floats, Ints
 
 Selection = Literal["none", "auto", "forward_selection", "highest_weights", "lasso_path"]
-_BLOCK = 2048  # samples at once; fixed, because the order of a sum decides its last bits
+_BLOCK = 1024  # samples at once: few enough for the caches; fixed, because the order of a sum decides its last bits
 _SINGULAR = 1e-10  # a feature whose remaining variance is below this share of its own is a combination of others
 
 
@@ -66,11 +66,12 @@ def moments(z: NDArray[Any], w: Floats, y: Floats) -> Moments:
     d, t = z.shape[2], y.shape[2]
     zz, zy, yy = np.zeros((len(z), d, d)), np.zeros((len(z), d, t)), np.zeros((len(z), t))
     for s in _blocks(z.shape[1]):
-        zc, yc = z[:, s] - mean_z[:, None], y[:, s] - mean_y[:, None]
-        heavy = (zc * w[:, s, None]).transpose(0, 2, 1)
-        zz += heavy @ zc
-        zy += heavy @ yc
-        yy += np.add.reduce(w[:, s, None] * yc**2, axis=1)
+        root = np.sqrt(w[:, s, None])
+        zc, yc = root * (z[:, s] - mean_z[:, None]), root * (y[:, s] - mean_y[:, None])
+        turned = zc.transpose(0, 2, 1)
+        zz += turned @ zc  # of a matrix with itself: half the work
+        zy += turned @ yc
+        yy += np.add.reduce(yc**2, axis=1)
     constant = np.asarray((z == z[:, :1]).all(axis=1))  # exactly, where rounding of the mean would leave a trace
     zz[constant[:, :, None] | constant[:, None, :]] = 0.0
     zy[constant] = 0.0

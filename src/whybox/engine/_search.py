@@ -1,0 +1,116 @@
+"""Looking for the batch size that costs least a row, from the batches of the job itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median_low
+
+from whybox.engine._clock import Spent
+
+_TRIES, _TRIES_WALL, _MOST_TRIES = 2, 3, 6  # batches that judge a size: few are enough where they took long
+_SHORT, _LONG = 2e-3, 0.5  # seconds in all: below, more batches are taken; above, two will do
+_THREADS = 1.05  # CPU over wall seconds from which several threads are at work
+_WON = 0.7  # of the least cost so far: one batch is proof, because nothing makes a batch faster than it is
+_GAIN = 0.02  # a call that has less of a batch's cost leaves nothing to be won by larger ones, once three sizes were seen
+_MOSTLY = 0.5  # a call that has more lets two steps be taken at once
+_DOUBT = 1.1  # a larger size that seems this much worse may have been unlucky, and is tried once more
+_TIE = 1.03
+
+
+@dataclass
+class _Trials:
+    """Batches of one size: seconds a unit of work, by the clock on the wall and of the CPU."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    waited: int = 0
+    spent: float = 0.0
+
+
+class SizeSearch:
+    """One search: up in steps while that pays, then beside the best.
+
+    A call costs something, and so does a row; a batch that outgrows the caches costs more a row. The first two are told apart by two sizes,
+    and growing stops where no larger batch could win 2 %; where a larger batch costs more instead, the sizes beside the best are tried.
+    A size is judged by its fastest batch of two or more in CPU seconds, which other work on the machine hardly touches, or, where the
+    process waits (for another machine, a device, other threads), by the median of the seconds that passed. At equal cost the smaller wins.
+
+    Args:
+        start: the first size.
+        factor: how much larger the next size is on the way up.
+        waits: judge by the wall clock whatever the process computes.
+    """
+
+    def __init__(self, start: int, factor: int, *, waits: bool = False) -> None:
+        self.size, self._factor, self._waits = start, factor, waits
+        self._seen: dict[int, _Trials] = {}
+        self._rising, self._doubted = True, False
+        self._next: list[int] = []
+        self._wanted = 0  # batches of the present size
+
+    def took(self, amount: float, spent: Spent, limit: int) -> bool:
+        """Learn from a batch of the present size; True once the best size is found.
+
+        Args:
+            amount: work in it: rows, or their bytes where these differ.
+            spent: on composing it and on the model's answer.
+            limit: no size may be larger.
+        """
+        seen = self._seen.setdefault(self.size, _Trials())
+        seen.wall.append(spent.wall / amount)
+        seen.cpu.append(spent.cpu / amount)
+        seen.waited += spent.waited
+        seen.spent += spent.wall
+        enough = _TRIES if self._computes() or seen.spent > _LONG else _TRIES_WALL
+        count = len(seen.wall)
+        won = self._rising and len(self._seen) > 1 and self._costs()[self.size] < _WON * min(self._costs(but=self.size).values())
+        if not won and (count < max(enough, self._wanted) or (seen.spent < _SHORT and count < _MOST_TRIES)):
+            return False
+        self._wanted = 0
+        if not self._next:
+            self._next = self._choose(limit)
+        if self._next:
+            self.size = min(self._next.pop(0), limit)
+            if self.size in self._seen:
+                self._wanted = len(self._seen[self.size].wall) + _TRIES
+            return False
+        costs = self._costs()
+        least = min(costs.values())
+        self.size = min(size for size, cost in costs.items() if cost <= _TIE * least)
+        return True
+
+    def _computes(self) -> bool:
+        """Whether one thread was at work whenever other processes let it; then CPU seconds tell best."""
+        all_seen = self._seen.values()
+        if self._waits or any(min(seen.cpu) <= 0 for seen in all_seen):  # a clock of the CPU may tick slowly
+            return False
+        waited = sum(seen.waited for seen in all_seen) * 2 > sum(len(seen.wall) for seen in all_seen)
+        return not waited and all(sum(seen.cpu) <= _THREADS * sum(seen.wall) for seen in all_seen)
+
+    def _costs(self, but: int = 0) -> dict[int, float]:
+        computes = self._computes()
+        return {size: min(seen.cpu) if computes else median_low(seen.wall) for size, seen in self._seen.items() if size != but}
+
+    def _choose(self, limit: int) -> list[int]:
+        """Sizes to try next; none when the search is over."""
+        costs = self._costs()
+        best, top = min(costs, key=costs.__getitem__), max(costs)
+        if self._rising:
+            if best == top:
+                share = self._call_share(costs, top) if len(costs) > 1 else 0.0
+                if 2 * top > limit or (len(costs) > 2 and share < _GAIN):
+                    return []
+                return [min(top * self._factor ** (2 if share > _MOSTLY else 1), limit)]
+            if costs[top] < _DOUBT * costs[best] and not self._doubted:
+                self._doubted = True
+                return [best, top]
+            self._rising = False
+        above = min(size for size in costs if size >= min(2 * best, top))
+        sides = ([2 * best] if 2 * best < top else []) + ([best // 2] if costs[above] > _TIE * costs[best] else [])
+        return [size for size in sides if size >= 1 and size not in costs][:1]
+
+    def _call_share(self, costs: dict[int, float], top: int) -> float:
+        """The call's share in the cost of a batch of the largest size: with more rows it would vanish."""
+        below = max(size for size in costs if size < top)
+        a_row = (top * costs[top] - below * costs[below]) / (top - below)
+        return 1.0 - a_row / costs[top]
