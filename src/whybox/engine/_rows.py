@@ -40,7 +40,7 @@ class PlainRows:
     def take(self, index: Ints) -> Rows:
         return take_rows(self.rows, index)
 
-    def keys(self) -> NDArray[np.uint64] | None:
+    def keys(self, first: int | None = None) -> NDArray[np.uint64] | None:  # noqa: ARG002  # as UnitRows
         return None
 
     def digest(self) -> bytes:
@@ -72,9 +72,22 @@ class UnitRows:
         parts = [self._bound.take(p.ask, index[owner == i] - p.start) for i, p in enumerate(self._pieces) if (owner == i).any()]
         return concat_rows(parts)  # index is increasing, so the parts are in order
 
-    def keys(self) -> NDArray[np.uint64] | None:
-        parts = [self._bound.keys(p.ask) for p in self._pieces]
-        return None if any(part is None for part in parts) else np.concatenate([part for part in parts if part is not None])
+    def keys(self, first: int | None = None) -> NDArray[np.uint64] | None:
+        """(n, 2) keys of all rows, or of the first so many."""
+        parts: list[NDArray[np.uint64]] = []
+        for piece in self._pieces:
+            if first is not None and piece.start >= first:
+                break
+            ask = piece.ask
+            if first is not None:
+                whole = max(-(-(first - piece.start) // self.group), 1)  # codes that are wanted, of one instance after the other
+                m = len(ask.codes)
+                ask = Ask(ask.instances[: -(-whole // m)], ask.codes[:whole] if whole < m else ask.codes)
+            found = self._bound.keys(ask)
+            if found is None:
+                return None
+            parts.append(found)
+        return np.concatenate(parts)[:first]
 
     def digest(self) -> bytes:
         state = hashlib.sha256()

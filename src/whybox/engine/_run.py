@@ -157,11 +157,11 @@ class Run:
         keys = self._keys(unit)
         plan = self._dedupe.plan(keys) if keys is not None else None
         if keys is None or plan is None:
-            outputs = self._answer(unit, np.arange(n, dtype=np.int64), True)
+            outputs = self._answer(unit)
         else:
             first, where = plan
             hit, known = self._dedupe.known(keys[first])
-            fresh = to_numpy(self._answer(unit, first[~hit], not hit.any() and len(first) == n))
+            fresh = to_numpy(self._answer(unit, None if not hit.any() and len(first) == n else first[~hit]))
             distinct = np.empty((len(first), fresh.shape[1]))
             distinct[~hit] = fresh
             if hit.any():
@@ -175,20 +175,23 @@ class Run:
     def _keys(self, unit: Described) -> NDArray[np.uint64] | None:
         if self._deduping is False:
             return None
-        keys = unit.keys()
-        if keys is not None and self._deduping is None and unit.n >= 1024:
-            pilot = keys[:_PILOT_ROWS, 0]
-            self._deduping = bool(1.0 - len(np.unique(pilot)) / len(pilot) >= _WORTH)
-            return keys if self._deduping else None
-        return keys
+        if self._deduping is None and unit.n >= 1024:
+            pilot = unit.keys(_PILOT_ROWS)
+            if pilot is None:
+                return None
+            self._deduping = bool(1.0 - len(np.unique(pilot[:, 0])) / len(pilot) >= _WORTH)
+            if not self._deduping:
+                return None
+        return unit.keys()
 
-    def _answer(self, unit: Described, index: Ints, contiguous: bool) -> Array:
-        """Outputs of the rows at these positions of the unit, each sent once; on the model's device where they may stay there."""
-        n = len(index)
+    def _answer(self, unit: Described, index: Ints | None = None) -> Array:
+        """Outputs of the rows at these positions of the unit (None: all), each sent once; on the device where they may stay there."""
+        n = unit.n if index is None else len(index)
         answered = np.zeros(n, dtype=bool)
         outputs = np.empty((n, self.n_outputs or 1))
         if self._log is not None:
-            digest = hashlib.sha256(unit.digest() + index.tobytes()).hexdigest()
+            places = np.arange(n, dtype=np.int64) if index is None else index
+            digest = hashlib.sha256(unit.digest() + places.tobytes()).hexdigest()
             for at, values, one_axis in self._log.begin(self._unit, digest):
                 self._shape(values.shape[1], one_axis)
                 outputs = outputs if outputs.shape[1] == values.shape[1] else np.empty((n, values.shape[1]))
@@ -209,7 +212,7 @@ class Run:
             kept = None if self._log is None or self._model.stream is None else Kept(self._log, self._unit, position, size)
             watch = Stopwatch()
             try:
-                rows = self._composed(unit, position, size, None if contiguous else index[here])
+                rows = self._composed(unit, position, size, None if index is None else index[here])
                 if self._counts["n_calls"] == 0:
                     self._sizer.cap_bytes(row_nbytes(rows), on_accelerator(rows))
                     if self._sizer.size < size:
@@ -221,6 +224,7 @@ class Run:
                 raise
             if unit.learn:
                 self._sizer.took(size, watch.read(), None if self._sizer.settled or is_array(rows) else size * row_nbytes(rows))
+            del rows  # else two batches are held while the next is composed
             if is_numpy(values) and not parts:
                 if outputs.shape[1] != values.shape[1]:
                     outputs = np.empty((n, values.shape[1]))

@@ -14,7 +14,7 @@ from whybox.explainers._widths import Table, Width, blocks, by_width, check_size
 from whybox.explanations import Attribution
 from whybox.typing import Ask, Bools, Estimate, Floats, Ints
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 2 << 20
 
 
 class ToleranceWarning(UserWarning):
