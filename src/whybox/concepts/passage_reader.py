@@ -26,7 +26,7 @@ class PassageReader:
     """Finds the passages that tell a concept; made by :meth:`fit`.
 
     Args:
-        vectorizer: of words and word pairs, fitted on passages.
+        vectorizer: of words, word pairs and parts of words, fitted on the texts.
         models: a concept's classifier of passages: its values and a class for passages that do not tell it.
         not_told: the value that says that a text does not tell the concept, where a concept has it.
         split: text to passages, which joined give the text again.
@@ -72,15 +72,13 @@ class PassageReader:
 
         Source: multiple-instance learning by alternation, as in Andrews, Tsochantaridis and Hofmann, NeurIPS 2002 (mi-SVM).
         """
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
         if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
             raise OptionError(f"rounds: expected a positive integer, got {rounds!r}")
         checked = check_texts(texts)
         pieces = [checked_split(split, text) for text in checked]
         owner = np.repeat(np.arange(len(checked)), [len(p) for p in pieces])
         said, which = np.unique(np.array([piece for p in pieces for piece in p], dtype=object), return_inverse=True)  # each once
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), **WORDS, min_df=2 if len(checked) > 50 else 1)
+        vectorizer = _vectorizer(len(checked))
         try:
             passages = vectorizer.fit(checked).transform(said.tolist())
         except ValueError as error:
@@ -130,6 +128,16 @@ class PassageReader:
             else:
                 found.append(values[int(rows.max(axis=0).argmax())] if len(rows) else None)
         return tuple(found)
+
+
+def _vectorizer(n: int) -> Any:
+    """Words, word pairs and parts of words, which tell as much where a word is rare, inflected or misspelt."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import FeatureUnion
+
+    words = TfidfVectorizer(ngram_range=(1, 2), **WORDS, min_df=2 if n > 50 else 1)
+    parts = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, min_df=3 if n > 50 else 1)
+    return FeatureUnion([("words", words), ("parts", parts)])
 
 
 def _fit(
