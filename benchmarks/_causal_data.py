@@ -114,13 +114,13 @@ def cebab(folder: Path, quick: bool, split: str = "dev") -> Task:
                     before, after = _label(a, concept), _label(b, concept)
                     if a is not b and before and after and before != after:
                         pairs.append((original, a["description"], b["description"], Intervention(concept, before, after)))
-    texts: dict[str, dict[str, str]] = {}
+    asked: dict[str, dict[tuple[str, str], None]] = {}  # a text that stands twice with different labels is asked for with both
     for _, text, _, done in pairs:
-        texts.setdefault(done.concept, {})[text] = done.source_value
+        asked.setdefault(done.concept, {})[text, done.source_value] = None
 
     def gold(model: Any) -> Pairs:
-        asked = list(dict.fromkeys(text for p in pairs for text in p[1:3]))
-        outputs = dict(zip(asked, np.asarray(model(asked)), strict=True))
+        distinct = list(dict.fromkeys(text for p in pairs for text in p[1:3]))
+        outputs = dict(zip(distinct, np.asarray(model(distinct)), strict=True))
         return Pairs(
             np.array([outputs[after] - outputs[before] for _, before, after, _ in pairs]),
             tuple(p[1] for p in pairs),
@@ -135,8 +135,8 @@ def cebab(folder: Path, quick: bool, split: str = "dev") -> Task:
         labels={c: [_label(row, c) for row in half] for c in ASPECTS},
         reads=(tuple(row["description"] for row in exclusive), {c: [_label(row, c) for row in exclusive] for c in ASPECTS}),
         train=([row["description"] for row in rated], [row["review_majority"] for row in rated]),
-        texts={c: list(values) for c, values in texts.items()},
-        current={c: list(values.values()) for c, values in texts.items()},
+        texts={c: [text for text, _ in values] for c, values in asked.items()},
+        current={c: [value for _, value in values] for c, values in asked.items()},
         gold=gold,
         not_told="unknown",
         rated=(

@@ -175,8 +175,8 @@ def collect(task: Task, model_name: str, truth: Pairs, out: Path) -> list[dict[s
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
-    head = "| data | model | method | K | L2, cells | L2, pairs | cosine | norm | order | order of averages | ms a pair | queries a pair |"
-    lines = [head, "|" + "---|" * 12]
+    head = "| data | model | method | K | L2, cells | L2, pairs | cosine | norm | order | order, all pairs | order of averages | ms a pair | queries a pair |"
+    lines = [head, "|" + "---|" * 13]
     for r in rows:
 
         def cell(metric: str, r: dict[str, Any] = r) -> str:
@@ -184,7 +184,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
         lines.append(
             f"| {r['data']} | {r['model']} | {r['method']} | {r['K']} | {cell('l2_cells')} | {r['l2_pairs']:.3f} | "
-            f"{r['cosine_cells']:.3f} | {r['norm_cells']:.3f} | {cell('order')} | {r['order_average']:.3f} | "
+            f"{r['cosine_cells']:.3f} | {r['norm_cells']:.3f} | {cell('order')} | {cell('order_all')} | {r['order_average']:.3f} | "
             f"{r['ms a pair']:.1f} | {r['queries a pair']:.1f} |"
         )
     return "\n".join(lines)

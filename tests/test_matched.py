@@ -30,7 +30,9 @@ from whybox.concepts import (
 from whybox.concepts._coupling import Followers
 from whybox.concepts._logistic import Logistic, leverage, linear, ridge
 from whybox.concepts._ordinal import Ordinal, _likelihood
+from whybox.concepts._outcome import scores
 from whybox.concepts._passages import clauses, passage, replaced, without
+from whybox.concepts._splice import told
 from whybox.datasets import StructuralModel, Variable, disease, workplace_violence
 from whybox.datasets._concept_data import sample
 from whybox.datasets._render import Phrases
@@ -277,7 +279,16 @@ def test_each_concept_may_have_an_encoder_of_its_own(small):
 
 @pytest.mark.parametrize(
     "options",
-    [{"unit": "words"}, {"adjust": 2.0}, {"adjust": "half"}, {"default_k": 0}, {"estimand": "total"}, {"estimand": "none"}],
+    [
+        {"unit": "words"},
+        {"adjust": 2.0},
+        {"adjust": "half"},
+        {"keep": 2.0},
+        {"keep": "all"},
+        {"default_k": 0},
+        {"estimand": "total"},
+        {"estimand": "none"},
+    ],
 )
 def test_options_that_do_not_exist_are_refused(options):
     with pytest.raises(OptionError):
@@ -379,115 +390,50 @@ def test_values_that_are_not_probabilities_have_effects_too(violence):
     assert e.error_against(truth) < 0.6 * float(np.linalg.norm(truth.individual, axis=1).mean())
 
 
-def test_estimates_average_matches_and_outcome_model(violence):
+def individual(model, held_out, concept, source, **options):
+    explain = ConceptEffect(model, source, **options).explain
+    return explain(held_out.texts, concept.name, to=concept.values[0], current=held_out.values(concept.name))
+
+
+def test_without_an_outcome_model_effects_are_means_over_the_counterfactuals(violence):
     model, _, held_out, source = violence
-    concept = held_out.concepts[5]
-    explain = {
-        share: ConceptEffect(model, replace(source, adjust=share))
-        .explain(held_out.texts, concept.name, to=concept.values[0], current=held_out.values(concept.name))
-        .individual
-        for share in (0.0, 0.25, 1.0)
-    }
-    assert np.allclose(explain[0.25], 0.75 * explain[0.0] + 0.25 * explain[1.0])
-    plain = ConceptEffect(model, replace(source, adjust=0.0), k=10).explain(
-        held_out.texts, concept.name, to=concept.values[0], current=held_out.values(concept.name)
-    )
+    plain = individual(model, held_out, held_out.concepts[5], replace(source, adjust=0.0), k=10)
     change = plain.counterfactuals.effects
     for p, i in enumerate(plain.pair_original.tolist()):
         mine = [j for j, edit in enumerate(plain.counterfactuals.edits) if edit.original == i]
         assert np.allclose(plain.individual[p], change[mine].mean(axis=0))
 
 
-def test_a_subset_of_texts_has_the_same_effects(violence):
-    model, _, held_out, source = violence
-    e = ConceptEffect(model, source).explain(held_out.texts, "role", to="nurse", current=held_out.values("role"))
-    some = [3, 1, 8]
-    part = ConceptEffect(model, source).explain(
-        [held_out.texts[i] for i in some], "role", to="nurse", current=[held_out.values("role")[i] for i in some]
-    )
-    whole = dict(zip(e.pair_original.tolist(), e.individual, strict=True))
-    for p, i in enumerate(part.pair_original.tolist()):
-        assert np.allclose(part.individual[p], whole[some[i]], atol=1e-12)
+@pytest.mark.parametrize("kind", ["probabilities", "certain", "scores"])
+def test_estimates_average_matches_and_outcome_model(violence, kind):
+    """Smooth probabilities as log-odds, others as they are; the text's own residual comes on top."""
+    smooth, _, held_out, source = violence
+    model = {
+        "probabilities": smooth.predict_proba,
+        "certain": lambda texts: np.eye(3)[smooth.predict(texts)],
+        "scores": lambda texts: smooth.decision_function(texts),
+    }[kind]
+    parts = {
+        name: individual(model, held_out, held_out.concepts[5], replace(source, adjust=share, keep=keep), k=10)
+        for name, share, keep in (("a", 0.25, 0.0), ("b", 0.75, 0.0), ("half", 0.5, 0.0), ("little", 1.0, 0.2), ("more", 1.0, 0.6))
+    }
+    before = model([parts["a"].counterfactuals.texts[i] for i in parts["a"].pair_original.tolist()])
+    logs = {name: scores(before + e.individual, kind == "probabilities") for name, e in parts.items()}
+    assert np.allclose(logs["half"], 0.5 * logs["a"] + 0.5 * logs["b"])
+    alone = 1.5 * logs["b"] - 0.5 * logs["a"]  # the outcome model without the residual
+    assert np.allclose(logs["more"] - alone, 3 * (logs["little"] - alone))
+    assert not np.allclose(logs["more"], logs["little"])
+    said = parts["half"].counterfactuals.settings["calls"][0]["averaged as"]
+    assert said == ("log-odds" if kind == "probabilities" else "outputs")
 
 
-def test_the_null_tells_the_same_value_in_other_words(violence):
-    model, _, held_out, source = violence
-    e = ConceptEffect(model, source).explain(held_out.texts, "training", to="none", current=held_out.values("training"), null=True)
-    assert e.null is not None
-    assert np.abs(e.null.individual).mean() < np.abs(e.individual).mean()
-
-
-# what follows
-
-
-def test_ordered_probit_finds_its_own_parameters():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(4000, 2))
-    codes = np.clip(np.rint(x @ [0.5, -0.3] + 1 + 0.5 * rng.normal(size=4000)), 0, 3).astype(int)
-    fitted = Ordinal.fit(x, codes, 4)
-    assert np.allclose(0.5 * fitted.coef, [0.5, -0.3], atol=0.05)
-    assert np.allclose(0.5 * fitted.cuts, [-0.5, 0.5, 1.5], atol=0.1)
-    at, step = rng.normal(size=5) * 0.3, 1e-6
-    _, slope = _likelihood(at, x, codes, 4)
-    numeric = [(_likelihood(at + step * e, x, codes, 4)[0] - _likelihood(at - step * e, x, codes, 4)[0]) / (2 * step) for e in np.eye(5)]
-    assert np.allclose(slope, numeric, rtol=1e-4)
-
-
-def test_followers_have_the_distribution_of_the_exact_counterfactuals():
-    data = workplace_violence(2000, seed=5)
-    pool = CandidatePool(data.texts, {c.name: data.values(c.name) for c in data.concepts}, data.concepts)
-    followers = Followers(pool, data.graph)
-    rng = np.random.default_rng(0)
-    rows = np.flatnonzero(data.codes["age"] == 0)[:150]
-    exact = data.model.solve({name: e[rows] for name, e in data.noise.items()}, {"age": np.full(len(rows), 2)})
-    drawn = {name: [] for name in ("tenure", "standing", "training")}
-    right = []
-    for place, i in enumerate(rows.tolist()):
-        before = {c.name: int(data.codes[c.name][i]) for c in data.concepts}
-        after = [{**before, **draw} for draw in followers.follow(before, "age", 2, 10, rng)]
-        right.append(np.mean([draw["tenure"] == exact["tenure"][place] for draw in after]))
-        for name, found in drawn.items():
-            found.append(np.mean([draw[name] for draw in after]))
-        assert all(draw["role"] == before["role"] for draw in after)  # no effect of age
-    for name, found in drawn.items():
-        assert np.mean(found) == pytest.approx(float(exact[name].mean()), abs=0.12), name
-    high = data.codes["tenure"][rows] > 0  # who stayed long though young stays long when old: each text keeps its place among its likes
-    assert np.mean(np.array(right)[high]) > 0.95
-
-
-def test_nothing_follows_under_the_direct_effect(violence):
-    _, _, held_out, source = violence
-    e = replace(source, estimand="direct").counterfactuals(held_out.texts, "age", to="old", k=3, current=held_out.values("age"))
-    assert all("followed" not in edit.notes for edit in e.edits)
-    assert e.settings["may_move"] == []
-    total = source.counterfactuals(held_out.texts, "age", to="old", k=3, current=held_out.values("age"))
-    assert any("followed" in edit.notes for edit in total.edits)
-
-
-def test_a_graph_of_other_concepts_is_refused():
-    with pytest.raises(InputError, match="causal graph"):
-        MatchedCounterfactuals.fit(TEXTS, LABELS, graph=CausalGraph([("price", "food")]))
-
-
-# regressions inside
-
-
-def test_logistic_and_ridge_agree_with_scikit_learn():
-    from sklearn.linear_model import Ridge
-
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 2))
-    assert np.allclose(linear(x, ridge(x, y, 2.0)), Ridge(2.0).fit(x, y).predict(x))
-    for classes in (2, 3):
-        labels = [f"c{i}" for i in rng.integers(0, classes, 60)]
-        oracle = LogisticRegression(C=2.0, max_iter=1000).fit(x, labels)
-        assert np.allclose(Logistic.fit(x, labels, strength=2.0).probabilities(x), oracle.predict_proba(x), atol=1e-6)
-    assert Logistic.fit(x, ["a"] * 60).probabilities(x).tolist() == [[1.0]] * 60
-
-
-def test_leverage_gives_what_leaving_out_gives():
-    rng = np.random.default_rng(1)
-    x, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 1))
-    quick = y - (y - linear(x, ridge(x, y, 1.0))) / (1 - leverage(x, 1.0))[:, None]
-    slow = [linear(x[[i]], ridge(np.delete(x, i, 0), np.delete(y, i, 0), 1.0))[0] for i in range(30)]
-    assert np.allclose(quick, slow, atol=0.02)  # the mean that is taken off moves a little as well
+def test_what_a_text_is_known_to_tell_says_where_it_tells_it(small):
+    """A reader alone may err; a known value is told somewhere, and what is not told nowhere."""
+    odd = "Good soup. Rude waiter."
+    assert told(small.reader, [odd], "food", ["+"]).tells == ((0,),)
+    assert told(small.reader, [odd], "food", ["-"]).guessed == (True,)
+    assert len(told(small.reader, [odd], "food", ["-"]).tells[0]) == 1
+    assert told(small.reader, [odd], "food", [small.reader.not_told]).tells == ((),)
+    assert told(small.reader, [odd], "food", [None]) == told(small.reader, [odd], "food")
+    e = small.counterfactuals([odd, odd], "food", to="+", k=1, current=["-", "-"])
+    assert e.settings["guessed"] == 2

@@ -54,9 +54,10 @@ class MatchedCounterfactuals:
         estimand: "total" lets the effects of the concept follow and needs a graph; "direct" holds every other concept. Default: "total"
             with a graph, "direct" without one.
         unit: "passages" or "texts".
-        adjust: share of the outcome model in the estimate, from 0 (none) to 1; "cross-fit" (default) takes the share that tells the
-            pool's own outputs best when each text is rebuilt from the others. Passages only.
-        default_k: counterfactuals a text if ConceptEffect is not told. Default 10.
+        adjust: share of the outcome model in the estimate, from 0 (none: the plain mean over the counterfactuals) to 1; default 0.4.
+            "cross-fit" takes the share that tells the pool's own outputs best when each text is rebuilt from the others, which favours
+            the exchange too much: a rebuilt text keeps its value. Passages only.
+        default_k: counterfactuals a text if ConceptEffect is not told. Default 20.
         classifier: finds current values where they are not given; None (default) asks the reader.
         neighbors: who searches; default exact search, which an index such as faiss may replace.
         penalty: of the outcome model's ridge regression. Default 3.
@@ -85,7 +86,7 @@ class MatchedCounterfactuals:
     estimand: Estimand = None  # type: ignore[assignment]  # None is resolved below and never seen
     unit: Unit = "passages"
     adjust: float | Literal["cross-fit"] = 0.4
-    default_k: int = 10
+    default_k: int = 20
     classifier: ConceptClassifier | None = field(default=None, repr=False)
     neighbors: Neighbors = field(default=exact_neighbors, repr=False)
     penalty: float = 3.0
@@ -134,7 +135,8 @@ class MatchedCounterfactuals:
         estimand: Estimand | None = None,
         unit: Unit = "passages",
         adjust: float | Literal["cross-fit"] = 0.4,
-        default_k: int = 10,
+        keep: float = 0.2,
+        default_k: int = 20,
         neighbors: Neighbors = exact_neighbors,
         seed: int = 0,
     ) -> MatchedCounterfactuals:
@@ -152,6 +154,7 @@ class MatchedCounterfactuals:
             estimand: "total" or "direct".
             unit: "passages" or "texts".
             adjust: share of the outcome model.
+            keep: share of a text's own residual.
             default_k: counterfactuals a text.
             neighbors: who searches.
             seed: of the encoder. Default 0.
@@ -162,7 +165,7 @@ class MatchedCounterfactuals:
         if reader is None and unit == "passages":
             known = {c.name: [None if i < 0 else c.values[i] for i in pool.codes(c.name).tolist()] for c in pool.concepts}
             reader = PassageReader.fit(pool.texts, known, not_told=not_told)
-        return cls(pool, encoder, reader, graph, estimand, unit, adjust, default_k, classifier, neighbors)  # type: ignore[arg-type]
+        return cls(pool, encoder, reader, graph, estimand, unit, adjust, default_k, classifier, neighbors, keep=keep)  # type: ignore[arg-type]
 
     @cached_property
     def _matchers(self) -> dict[str, Matcher]:
