@@ -95,16 +95,22 @@ def _label(row: dict[str, Any], concept: str) -> str | None:
     return value if value in VALUES else None
 
 
-def cebab(folder: Path, quick: bool, split: str = "dev") -> Task:
-    """Pairs of edits of one original and one kind whose validated labels differ; candidates: half of train_exclusive."""
+def cebab(folder: Path, quick: bool, split: str = "dev", most: int | None = None) -> Task:
+    """Pairs of edits of one original and one kind whose validated labels differ; candidates: half of train_exclusive.
+
+    Args:
+        folder: of the data.
+        quick: 40 originals.
+        split: which is explained.
+        most: originals that are explained, the first ones; None: all.
+    """
     exclusive, inclusive, held_out = (_rows(folder, name) for name in ("train_exclusive", "train_inclusive", split))
     rated = [row for row in inclusive if row["review_majority"] in STARS]
     _, half = train_test_split([row for row in exclusive if row["review_majority"] in STARS], test_size=0.5, random_state=42)
     families: dict[str, list[dict[str, Any]]] = {}
     for row in held_out:
         families.setdefault(row["original_id"], []).append(row)
-    if quick:
-        families = dict(list(families.items())[:40])
+    families = dict(list(families.items())[: 40 if quick else most])
     pairs = []
     for original, rows in families.items():
         for concept in ASPECTS:
@@ -172,10 +178,10 @@ def _exact_edits(data: Any) -> tuple[tuple[str, ...], list[Counterfactuals]]:
     return data.texts, [source.counterfactuals(data.texts, c.name, to=value) for c in data.concepts for value in c.values]
 
 
-def structural(name: str, quick: bool) -> Task:
-    """Texts of a structural model: 2,000 to train on, 1,000 candidates, 100 explained; total effects, exact."""
+def structural(name: str, quick: bool, most: int = 100) -> Task:
+    """Texts of a structural model: 2,000 to train on, 1,000 candidates, 100 (or fewer) explained; total effects, exact."""
     make = getattr(datasets, name)
-    train, pool, held_out = make(2000, seed=1), make(300 if quick else 1000, seed=2), make(20 if quick else 100, seed=3)
+    train, pool, held_out = make(2000, seed=1), make(300 if quick else 1000, seed=2), make(20 if quick else most, seed=3)
     names = [c.name for c in held_out.concepts]
 
     def gold(model: Any) -> Pairs:

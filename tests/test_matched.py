@@ -437,3 +437,98 @@ def test_what_a_text_is_known_to_tell_says_where_it_tells_it(small):
     assert told(small.reader, [odd], "food", [None]) == told(small.reader, [odd], "food")
     e = small.counterfactuals([odd, odd], "food", to="+", k=1, current=["-", "-"])
     assert e.settings["guessed"] == 2
+
+
+def test_a_subset_of_texts_has_the_same_effects(violence):
+    model, _, held_out, source = violence
+    e = ConceptEffect(model, source).explain(held_out.texts, "role", to="nurse", current=held_out.values("role"))
+    some = [3, 1, 8]
+    part = ConceptEffect(model, source).explain(
+        [held_out.texts[i] for i in some], "role", to="nurse", current=[held_out.values("role")[i] for i in some]
+    )
+    whole = dict(zip(e.pair_original.tolist(), e.individual, strict=True))
+    for p, i in enumerate(part.pair_original.tolist()):
+        assert np.allclose(part.individual[p], whole[some[i]], atol=1e-12)
+
+
+def test_the_null_tells_the_same_value_in_other_words(violence):
+    model, _, held_out, source = violence
+    e = ConceptEffect(model, source).explain(held_out.texts, "training", to="none", current=held_out.values("training"), null=True)
+    assert e.null is not None
+    assert np.abs(e.null.individual).mean() < np.abs(e.individual).mean()
+
+
+# what follows
+
+
+def test_ordered_probit_finds_its_own_parameters():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 2))
+    codes = np.clip(np.rint(x @ [0.5, -0.3] + 1 + 0.5 * rng.normal(size=4000)), 0, 3).astype(int)
+    fitted = Ordinal.fit(x, codes, 4)
+    assert np.allclose(0.5 * fitted.coef, [0.5, -0.3], atol=0.05)
+    assert np.allclose(0.5 * fitted.cuts, [-0.5, 0.5, 1.5], atol=0.1)
+    at, step = rng.normal(size=5) * 0.3, 1e-6
+    _, slope = _likelihood(at, x, codes, 4)
+    numeric = [(_likelihood(at + step * e, x, codes, 4)[0] - _likelihood(at - step * e, x, codes, 4)[0]) / (2 * step) for e in np.eye(5)]
+    assert np.allclose(slope, numeric, rtol=1e-4)
+
+
+def test_followers_have_the_distribution_of_the_exact_counterfactuals():
+    data = workplace_violence(2000, seed=5)
+    pool = CandidatePool(data.texts, {c.name: data.values(c.name) for c in data.concepts}, data.concepts)
+    followers = Followers(pool, data.graph)
+    rng = np.random.default_rng(0)
+    rows = np.flatnonzero(data.codes["age"] == 0)[:150]
+    exact = data.model.solve({name: e[rows] for name, e in data.noise.items()}, {"age": np.full(len(rows), 2)})
+    drawn = {name: [] for name in ("tenure", "standing", "training")}
+    right = []
+    for place, i in enumerate(rows.tolist()):
+        before = {c.name: int(data.codes[c.name][i]) for c in data.concepts}
+        after = [{**before, **draw} for draw in followers.follow(before, "age", 2, 10, rng)]
+        right.append(np.mean([draw["tenure"] == exact["tenure"][place] for draw in after]))
+        for name, found in drawn.items():
+            found.append(np.mean([draw[name] for draw in after]))
+        assert all(draw["role"] == before["role"] for draw in after)  # no effect of age
+    for name, found in drawn.items():
+        assert np.mean(found) == pytest.approx(float(exact[name].mean()), abs=0.12), name
+    high = data.codes["tenure"][rows] > 0  # who stayed long though young stays long when old: each text keeps its place among its likes
+    assert np.mean(np.array(right)[high]) > 0.95
+
+
+def test_nothing_follows_under_the_direct_effect(violence):
+    _, _, held_out, source = violence
+    e = replace(source, estimand="direct").counterfactuals(held_out.texts, "age", to="old", k=3, current=held_out.values("age"))
+    assert all("followed" not in edit.notes for edit in e.edits)
+    assert e.settings["may_move"] == []
+    total = source.counterfactuals(held_out.texts, "age", to="old", k=3, current=held_out.values("age"))
+    assert any("followed" in edit.notes for edit in total.edits)
+
+
+def test_a_graph_of_other_concepts_is_refused():
+    with pytest.raises(InputError, match="causal graph"):
+        MatchedCounterfactuals.fit(TEXTS, LABELS, graph=CausalGraph([("price", "food")]))
+
+
+# regressions inside
+
+
+def test_logistic_and_ridge_agree_with_scikit_learn():
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 2))
+    assert np.allclose(linear(x, ridge(x, y, 2.0)), Ridge(2.0).fit(x, y).predict(x))
+    for classes in (2, 3):
+        labels = [f"c{i}" for i in rng.integers(0, classes, 60)]
+        oracle = LogisticRegression(C=2.0, max_iter=1000).fit(x, labels)
+        assert np.allclose(Logistic.fit(x, labels, strength=2.0).probabilities(x), oracle.predict_proba(x), atol=1e-6)
+    assert Logistic.fit(x, ["a"] * 60).probabilities(x).tolist() == [[1.0]] * 60
+
+
+def test_leverage_gives_what_leaving_out_gives():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 1))
+    quick = y - (y - linear(x, ridge(x, y, 1.0))) / (1 - leverage(x, 1.0))[:, None]
+    slow = [linear(x[[i]], ridge(np.delete(x, i, 0), np.delete(y, i, 0), 1.0))[0] for i in range(30)]
+    assert np.allclose(quick, slow, atol=0.02)  # the mean that is taken off moves a little as well

@@ -124,7 +124,8 @@ class Scores:
     """One method's row.
 
     Args:
-        values: metric to value: "l2_cells", "l2_pairs", "cosine_cells", "norm_cells", "order" and "order_all" (individual) and "order_average".
+        values: metric to value: "l2_cells", "l2_pairs", "cosine_cells", "norm_cells", "order" and "order_all" (individual) and
+            "order_average".
         low: lower ends of the intervals.
         high: upper ends.
         n_pairs: pairs that had an estimate.
