@@ -63,10 +63,15 @@ class Methods:
         """One entry a word."""
         return TfidfEncoder.fit(self.task.reads[0], dim=None)
 
-    def match(self, encoder: Any, **options: Any) -> MatchedCounterfactuals:
+    @cache  # noqa: B019
+    def encoding_reader(self) -> PassageReader:
+        """One that reads the pretrained encoder's vectors beside the words."""
+        return PassageReader.fit(*self.task.reads, not_told=self.task.not_told, encoder=mini_lm())
+
+    def match(self, encoder: Any, reader: PassageReader | None = None, **options: Any) -> MatchedCounterfactuals:
         """Whole texts."""
         given = {"unit": "texts", "graph": self.task.graph, **options}
-        reader = self.reader() if given["unit"] == "passages" else None
+        reader = (reader or self.reader()) if given["unit"] == "passages" else None
         return MatchedCounterfactuals(self.pool, encoder, reader, classifier=None if reader else self.task.classifier, **given)
 
     def passages(self, encoder: Any = None, **options: Any) -> MatchedCounterfactuals:
@@ -103,6 +108,7 @@ class Methods:
             found["pretrained encoder"] = (True, False, lambda _: self.match(mini_lm()))
             if not white:
                 found["tried: default ranked by pretrained encoder"] = (True, False, lambda _: self.passages(mini_lm()))
+                found["whybox default, reader with MiniLM"] = (True, False, lambda _: self.passages(reader=self.encoding_reader()))
         for name, make in own_encoders(self.task, self.quick).items():
             found[name] = (True, True, lambda seed, make=make: self.match(make(seed)))
             if white:

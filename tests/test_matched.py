@@ -156,6 +156,16 @@ def test_reader_learns_values_and_places_from_labels_of_whole_texts(violence):
         assert right > 0.95, concept.name
 
 
+def test_a_reader_with_an_encoder_knows_words_that_no_label_came_with():
+    alike = {"superb": [1.0, 0.0], "good": [1.0, 0.0], "awful": [0.0, 1.0], "bad": [0.0, 1.0]}
+    encoder = lambda texts: [np.sum([alike.get(w.strip(".").lower(), [0.01, 0.01]) for w in t.split()], axis=0) for t in texts]  # noqa: E731
+    labels = {"food": ["+", "-"] * 20}
+    texts = [f"{'Good' if i % 2 == 0 else 'Bad'} soup {i}. We sat." for i in range(40)]
+    new = ["Superb fish. We left.", "Awful fish. We left."]
+    assert PassageReader.fit(texts, labels, encoder=encoder).classify(new, "food") == ("+", "-")
+    assert len(set(PassageReader.fit(texts, labels).classify(new, "food"))) == 1
+
+
 def test_reader_says_not_told_where_nothing_tells():
     texts = ["Good soup. We sat.", "Bad soup. We sat.", "We sat.", "We left."] * 10
     reader = PassageReader.fit(texts, {"food": ["+", "-", "unknown", "unknown"] * 10})
@@ -337,12 +347,13 @@ def test_a_concept_that_the_model_does_not_read_has_no_effect():
     assert np.abs(e.individual).max() < 0.05
 
 
-def confounded(n, seed):
-    """Price drives the look of the food; the model will read the price strongly, the service a little and the food not at all."""
+def confounded(n, seed, noise=0.35):
+    """Price drives the look of the food, the less noise the more; the model will read the price strongly, the service a little and the
+    food not at all."""
     model = StructuralModel(
         (
             Variable("price", ("low", "high"), noise=(0.5, 0.5)),
-            Variable("food", ("bad", "good"), ("price",), lambda p, e: 0.9 * p["price"] + e, (0.05, 0.35)),
+            Variable("food", ("bad", "good"), ("price",), lambda p, e: 0.9 * p["price"] + e, (0.05, noise)),
             Variable("service", ("bad", "good"), noise=(0.5, 0.5)),
             Variable("rating", ("bad", "good"), ("price", "service"), lambda p, e: 0.7 * p["price"] + 0.3 * p["service"] + e, (0.0, 0.1)),
         ),
@@ -364,8 +375,11 @@ def reads_price_and_service(texts):
     return np.stack([1 - score, score], axis=1)
 
 
-def test_under_confounding_conexp_ranks_two_concepts_wrongly_and_matching_rightly():
-    pool, held_out = confounded(200, 1), confounded(40, 2)
+@pytest.mark.parametrize(("noise", "agreement", "most"), [(0.35, 0.87, 0.3), (0.2, 0.99, 0.5)])
+def test_under_confounding_conexp_ranks_two_concepts_wrongly_and_matching_rightly(noise, agreement, most):
+    pool, held_out = confounded(200, 1, noise), confounded(40, 2, noise)
+    both = [(p == "high") == (f == "good") for p, f in zip(pool.values("price"), pool.values("food"), strict=True)]
+    assert np.mean(both) == pytest.approx(agreement, abs=0.01)
     labels = {c.name: pool.values(c.name) for c in pool.concepts}
     source = MatchedCounterfactuals.fit(pool.texts, labels, pool.concepts, graph=pool.graph, not_told=None)
     sizes = {}
@@ -380,7 +394,7 @@ def test_under_confounding_conexp_ranks_two_concepts_wrongly_and_matching_rightl
         }
     assert sizes["truth"]["food"] == 0.0 < sizes["truth"]["service"]
     assert sizes["conexp"]["food"] > sizes["conexp"]["service"]  # the food gets the price's credit
-    assert sizes["matched"]["food"] < 0.3 * sizes["matched"]["service"]
+    assert sizes["matched"]["food"] < most * sizes["matched"]["service"]
     assert sizes["matched"]["service"] == pytest.approx(sizes["truth"]["service"], abs=0.03)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from whybox.concepts._classifiers import Labels
 from whybox.concepts._logistic import Logistic
+from whybox.concepts._neighbors import unit_vectors
 from whybox.concepts._passages import WORDS, Split, checked_split, clauses
 from whybox.concepts._source import check_texts
 from whybox.errors import InputError, OptionError
@@ -53,6 +54,7 @@ class PassageReader:
         split: Split = clauses,
         rounds: int = 2,
         strength: float = 10.0,
+        encoder: Callable[[list[str]], Any] | None = None,
     ) -> PassageReader:
         """Learn from labels of whole texts.
 
@@ -66,6 +68,8 @@ class PassageReader:
             split: text to passages. Default: clauses.
             rounds: how often passages are pointed at. Default 2.
             strength: inverse of the penalty on the coefficients. Default 10.
+            encoder: texts to (n, e) vectors that are read beside the words, such as a :class:`TransformerEncoder`, which knows words that
+                the labelled texts do not have; None (default): words alone.
 
         Raises:
             InputError: lengths differ, or a concept has fewer than two values.
@@ -78,7 +82,7 @@ class PassageReader:
         pieces = [checked_split(split, text) for text in checked]
         owner = np.repeat(np.arange(len(checked)), [len(p) for p in pieces])
         said, which = np.unique(np.array([piece for p in pieces for piece in p], dtype=object), return_inverse=True)  # each once
-        vectorizer = _vectorizer(len(checked))
+        vectorizer = _vectorizer(len(checked), encoder)
         try:
             passages = vectorizer.fit(checked).transform(said.tolist())
         except ValueError as error:
@@ -130,14 +134,36 @@ class PassageReader:
         return tuple(found)
 
 
-def _vectorizer(n: int) -> Any:
-    """Words, word pairs and parts of words, which tell as much where a word is rare, inflected or misspelt."""
+@dataclass(frozen=True)
+class _Encoded:
+    """An encoder's vectors of length 1, as a transformer of scikit-learn.
+
+    Args:
+        encoder: texts to (n, e) vectors.
+    """
+
+    encoder: Callable[[list[str]], Any]
+
+    def fit(self, texts: Sequence[str], y: Any = None) -> _Encoded:  # noqa: ARG002  # scikit-learn's signature
+        """Nothing to learn."""
+        return self
+
+    def transform(self, texts: Sequence[str]) -> Any:
+        """(n, e) sparse matrix, as the others are."""
+        from scipy.sparse import csr_matrix
+
+        return csr_matrix(unit_vectors(self.encoder(list(texts)), len(texts)).astype(np.float64))
+
+
+def _vectorizer(n: int, encoder: Callable[[list[str]], Any] | None) -> Any:
+    """Words, word pairs and parts of words, which tell as much where a word is rare, inflected or misspelt; and an encoder's vectors."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import FeatureUnion
 
     words = TfidfVectorizer(ngram_range=(1, 2), **WORDS, min_df=2 if n > 50 else 1)
     parts = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, min_df=3 if n > 50 else 1)
-    return FeatureUnion([("words", words), ("parts", parts)])
+    encoded = [] if encoder is None else [("encoded", _Encoded(encoder))]
+    return FeatureUnion([("words", words), ("parts", parts), *encoded])
 
 
 def _fit(
