@@ -96,7 +96,7 @@ class Methods:
             "tried: passages exchanged alone": (True, False, lambda _: self.passages(adjust=0.0)),
             "tried: outcome model alone": (True, False, lambda _: self.passages(adjust=1.0, keep=0.0)),
             "tried: default without residual": (True, False, lambda _: self.passages(keep=0.0)),
-            "tried: default, share by cross-fitting": (True, False, lambda _: self.passages(adjust="cross-fit")),
+            "tried: default with cross-fit share": (True, False, lambda _: self.passages(adjust="cross-fit")),
             "whybox default": (True, False, lambda _: self.passages()),
         }
         white = isinstance(self.model, Tuned)
@@ -108,7 +108,7 @@ class Methods:
             found["pretrained encoder"] = (True, False, lambda _: self.match(mini_lm()))
             if not white:
                 found["tried: default ranked by pretrained encoder"] = (True, False, lambda _: self.passages(mini_lm()))
-                found["whybox default, reader with MiniLM"] = (True, False, lambda _: self.passages(reader=self.encoding_reader()))
+                found["whybox default with MiniLM reader"] = (True, False, lambda _: self.passages(reader=self.encoding_reader()))
         for name, make in own_encoders(self.task, self.quick).items():
             found[name] = (True, True, lambda seed, make=make: self.match(make(seed)))
             if white:
