@@ -49,6 +49,7 @@ class Task:
         edited: originals and their counterfactuals for the causal embedding, at most so many originals.
         graph: if it is known.
         not_told: the value that says that a text does not tell a concept.
+        exact: the explained texts with their structural model, if there is one.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Task:
     edited: Callable[[int | None], tuple[tuple[str, ...], Any]]
     graph: CausalGraph | None = None
     not_told: str | None = None
+    exact: Any = None
 
     @cached_property
     def classifier(self) -> FittedClassifier:
@@ -101,12 +103,20 @@ def cebab(folder: Path, quick: bool, split: str = "dev", most: int | None = None
     Args:
         folder: of the data.
         quick: 40 originals.
-        split: which is explained.
+        split: which is explained; "fold0" to "fold2": a third of the families of train_inclusive that are not in the pool, and that
+            nothing else is fitted to. Settings are chosen there.
         most: originals that are explained, the first ones; None: all.
     """
-    exclusive, inclusive, held_out = (_rows(folder, name) for name in ("train_exclusive", "train_inclusive", split))
-    rated = [row for row in inclusive if row["review_majority"] in STARS]
+    exclusive, inclusive = (_rows(folder, name) for name in ("train_exclusive", "train_inclusive"))
     _, half = train_test_split([row for row in exclusive if row["review_majority"] in STARS], test_size=0.5, random_state=42)
+    if split.startswith("fold"):
+        free = sorted({row["original_id"] for row in inclusive} - {row["original_id"] for row in half})
+        third = {free[i] for i in np.random.default_rng(0).permutation(len(free))[int(split.removeprefix("fold")) :: 3]}
+        held_out = [row for row in inclusive if row["original_id"] in third]
+        exclusive, inclusive = ([row for row in rows if row["original_id"] not in third] for rows in (exclusive, inclusive))
+    else:
+        held_out = _rows(folder, split)
+    rated = [row for row in inclusive if row["review_majority"] in STARS]
     families: dict[str, list[dict[str, Any]]] = {}
     for row in held_out:
         families.setdefault(row["original_id"], []).append(row)
@@ -212,6 +222,7 @@ def structural(name: str, quick: bool, most: int = 100) -> Task:
         graph=held_out.graph,
         rated=(list(train.texts[:1000]), [str(code) for code in train.labels[:1000]]),
         edited=lambda most: _exact_edits(train.rows(range(min(most or 100, 100)))),
+        exact=held_out,
     )
 
 

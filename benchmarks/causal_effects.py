@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _causal_attempts import Abduction, BiasCorrected, fused
+from _causal_attempts import Abduction, BiasCorrected, TrueEquations, fused
 from _causal_data import Task, bag, cebab, stacked, structural
 from _causal_models import Tuned, fine_tuned, mini_lm, own_encoders
 from _causal_white_box import Blind, Directed, Erased
@@ -99,6 +99,8 @@ class Methods:
             "tried: default with cross-fit share": (True, False, lambda _: self.passages(adjust="cross-fit")),
             "whybox default": (True, False, lambda _: self.passages()),
         }
+        if self.task.exact is not None:
+            found["bound: true equations and unknown noise"] = (False, False, lambda _: TrueEquations(self.task.exact))
         white = isinstance(self.model, Tuned)
         if white:
             found["LEACE (white box)"] = (False, False, lambda _: Erased(self.model, self.pool))
@@ -242,7 +244,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of CEBaB's .json.gz files")
-    parser.add_argument("--split", default="dev", help="split of CEBaB that is explained")
+    parser.add_argument("--split", default="dev", help="split of CEBaB that is explained: dev, or fold0 to fold2 of the training families")
     parser.add_argument("--out", type=Path, default=Path("causal_effects"), help="folder of finished cells")
     parser.add_argument("--only", default="", help="data sets, comma-separated")
     parser.add_argument("--models", default="tfidf,minilm")
