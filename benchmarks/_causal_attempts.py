@@ -11,6 +11,7 @@ import numpy as np
 from whybox.concepts import CandidatePool, Estimates, FittedClassifier, MatchedCounterfactuals
 from whybox.concepts._logistic import linear, ridge, softmax
 from whybox.concepts._outcome import scores
+from whybox.datasets._concept_data import render
 from whybox.explanations import Counterfactuals
 
 
@@ -90,3 +91,42 @@ def fused(encoders: Sequence[Callable[[list[str]], Any]]) -> Callable[[list[str]
         return np.concatenate([v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9) for v in vectors], axis=1)
 
     return encode
+
+
+@dataclass(frozen=True)
+class TrueEquations:
+    """A bound, no method: true equations and wording; only the noise has to be told from the values, by its posterior."""
+
+    data: Any = field(repr=False)
+    draws: int = 100
+    estimand: str = "total"
+    default_k: int = 1
+
+    def noise(self, rows: Any) -> dict[str, Any]:
+        """(n * draws,) noise of each variable, given all values of the row."""
+        from scipy.stats import truncnorm
+
+        rng, found = np.random.default_rng(0), {}
+        for variable in self.data.model.variables:
+            name, codes = variable.name, self.data.codes[variable.name][rows]
+            if variable.mechanism is None:
+                found[name] = np.repeat(self.data.noise[name][rows], self.draws)
+                continue
+            parents = {p: self.data.codes[p][rows].astype(float) for p in variable.parents}
+            rest, (mean, deviation) = variable.mechanism(parents, np.zeros(len(rows))), variable.noise
+            low = np.where(codes == 0, -np.inf, codes - 0.5 - rest)
+            high = np.where(codes == len(variable.values) - 1, np.inf, codes + 0.5 - rest)
+            ends = ((low - mean) / deviation)[:, None], ((high - mean) / deviation)[:, None]
+            drawn = truncnorm.rvs(*ends, loc=mean, scale=deviation, size=(len(rows), self.draws), random_state=rng)
+            found[name] = drawn.reshape(-1)
+        return found
+
+    def estimate(self, ask: Any, texts: Any, concept: str, *, to: str, k: int = 1, seed: int = 0, current: Any = None) -> Estimates:
+        rows = [i for i, value in enumerate(current) if value != to]
+        at = np.array([self.data.index(texts[i]) for i in rows])
+        code = next(c for c in self.data.concepts if c.name == concept).values.index(to)
+        codes = self.data.model.solve(self.noise(at), {concept: np.full(len(at) * self.draws, code)})
+        written = render(self.data.renderer, codes, np.repeat(self.data.style[at], self.draws, axis=0))
+        logs = scores(ask(list(written)), True).reshape(len(at), self.draws, -1).mean(axis=1)
+        none = Counterfactuals(texts=tuple(texts), edits=(), source="TrueEquations", estimand="total", settings={"k": k, "seed": seed})
+        return Estimates(none, np.array(rows), tuple(current[i] for i in rows), softmax(logs) - ask([texts[i] for i in rows]))

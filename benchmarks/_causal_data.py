@@ -49,6 +49,7 @@ class Task:
         edited: originals and their counterfactuals for the causal embedding, at most so many originals.
         graph: if it is known.
         not_told: the value that says that a text does not tell a concept.
+        exact: the explained texts with their structural model, if there is one.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Task:
     edited: Callable[[int | None], tuple[tuple[str, ...], Any]]
     graph: CausalGraph | None = None
     not_told: str | None = None
+    exact: Any = None
 
     @cached_property
     def classifier(self) -> FittedClassifier:
@@ -95,16 +97,30 @@ def _label(row: dict[str, Any], concept: str) -> str | None:
     return value if value in VALUES else None
 
 
-def cebab(folder: Path, quick: bool, split: str = "dev") -> Task:
-    """Pairs of edits of one original and one kind whose validated labels differ; candidates: half of train_exclusive."""
-    exclusive, inclusive, held_out = (_rows(folder, name) for name in ("train_exclusive", "train_inclusive", split))
-    rated = [row for row in inclusive if row["review_majority"] in STARS]
+def cebab(folder: Path, quick: bool, split: str = "dev", most: int | None = None) -> Task:
+    """Pairs of edits of one original and one kind whose validated labels differ; candidates: half of train_exclusive.
+
+    Args:
+        folder: of the data.
+        quick: 40 originals.
+        split: which is explained; "fold0" to "fold2": a third of the families of train_inclusive that are not in the pool, and that
+            nothing else is fitted to. Settings are chosen there.
+        most: originals that are explained, the first ones; None: all.
+    """
+    exclusive, inclusive = (_rows(folder, name) for name in ("train_exclusive", "train_inclusive"))
     _, half = train_test_split([row for row in exclusive if row["review_majority"] in STARS], test_size=0.5, random_state=42)
+    if split.startswith("fold"):
+        free = sorted({row["original_id"] for row in inclusive} - {row["original_id"] for row in half})
+        third = {free[i] for i in np.random.default_rng(0).permutation(len(free))[int(split.removeprefix("fold")) :: 3]}
+        held_out = [row for row in inclusive if row["original_id"] in third]
+        exclusive, inclusive = ([row for row in rows if row["original_id"] not in third] for rows in (exclusive, inclusive))
+    else:
+        held_out = _rows(folder, split)
+    rated = [row for row in inclusive if row["review_majority"] in STARS]
     families: dict[str, list[dict[str, Any]]] = {}
     for row in held_out:
         families.setdefault(row["original_id"], []).append(row)
-    if quick:
-        families = dict(list(families.items())[:40])
+    families = dict(list(families.items())[: 40 if quick else most])
     pairs = []
     for original, rows in families.items():
         for concept in ASPECTS:
@@ -114,13 +130,13 @@ def cebab(folder: Path, quick: bool, split: str = "dev") -> Task:
                     before, after = _label(a, concept), _label(b, concept)
                     if a is not b and before and after and before != after:
                         pairs.append((original, a["description"], b["description"], Intervention(concept, before, after)))
-    texts: dict[str, dict[str, str]] = {}
+    asked: dict[str, dict[tuple[str, str], None]] = {}  # a text that stands twice with different labels is asked for with both
     for _, text, _, done in pairs:
-        texts.setdefault(done.concept, {})[text] = done.source_value
+        asked.setdefault(done.concept, {})[text, done.source_value] = None
 
     def gold(model: Any) -> Pairs:
-        asked = list(dict.fromkeys(text for p in pairs for text in p[1:3]))
-        outputs = dict(zip(asked, np.asarray(model(asked)), strict=True))
+        distinct = list(dict.fromkeys(text for p in pairs for text in p[1:3]))
+        outputs = dict(zip(distinct, np.asarray(model(distinct)), strict=True))
         return Pairs(
             np.array([outputs[after] - outputs[before] for _, before, after, _ in pairs]),
             tuple(p[1] for p in pairs),
@@ -135,8 +151,8 @@ def cebab(folder: Path, quick: bool, split: str = "dev") -> Task:
         labels={c: [_label(row, c) for row in half] for c in ASPECTS},
         reads=(tuple(row["description"] for row in exclusive), {c: [_label(row, c) for row in exclusive] for c in ASPECTS}),
         train=([row["description"] for row in rated], [row["review_majority"] for row in rated]),
-        texts={c: list(values) for c, values in texts.items()},
-        current={c: list(values.values()) for c, values in texts.items()},
+        texts={c: [text for text, _ in values] for c, values in asked.items()},
+        current={c: [value for _, value in values] for c, values in asked.items()},
         gold=gold,
         not_told="unknown",
         rated=(
@@ -172,10 +188,10 @@ def _exact_edits(data: Any) -> tuple[tuple[str, ...], list[Counterfactuals]]:
     return data.texts, [source.counterfactuals(data.texts, c.name, to=value) for c in data.concepts for value in c.values]
 
 
-def structural(name: str, quick: bool) -> Task:
-    """Texts of a structural model: 2,000 to train on, 1,000 candidates, 100 explained; total effects, exact."""
+def structural(name: str, quick: bool, most: int = 100) -> Task:
+    """Texts of a structural model: 2,000 to train on, 1,000 candidates, 100 (or fewer) explained; total effects, exact."""
     make = getattr(datasets, name)
-    train, pool, held_out = make(2000, seed=1), make(300 if quick else 1000, seed=2), make(20 if quick else 100, seed=3)
+    train, pool, held_out = make(2000, seed=1), make(300 if quick else 1000, seed=2), make(20 if quick else most, seed=3)
     names = [c.name for c in held_out.concepts]
 
     def gold(model: Any) -> Pairs:
@@ -206,6 +222,7 @@ def structural(name: str, quick: bool) -> Task:
         graph=held_out.graph,
         rated=(list(train.texts[:1000]), [str(code) for code in train.labels[:1000]]),
         edited=lambda most: _exact_edits(train.rows(range(min(most or 100, 100)))),
+        exact=held_out,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,8 +51,53 @@ def mini_lm() -> Callable[[list[str]], Any] | None:
     return encode
 
 
-def fine_tuned(task: Any, folder: Path, quick: bool, epochs: int = 2, most: int = 4000) -> Callable[[list[str]], Any] | None:
-    """MiniLM with a linear head, fine-tuned on the task's labels; trained once, then loaded from the folder."""
+class Tuned:
+    """A fine-tuned transformer as explained model: mean token vectors, a linear layer, softmax. Every text is read once a process.
+
+    Args:
+        encoder: the transformer.
+        tokenizer: its own.
+        head: the linear layer.
+    """
+
+    def __init__(self, encoder: Any, tokenizer: Any, head: Any) -> None:
+        self.encoder, self.tokenizer, self.head = encoder, tokenizer, head
+        self._known: dict[str, Any] = {}
+
+    def represent(self, texts: Sequence[str]) -> Any:
+        """(n, e) mean token vectors."""
+        import torch
+
+        new = sorted({t for t in texts if t not in self._known}, key=len)
+        with torch.no_grad():
+            for i in range(0, len(new), 64):
+                batch = new[i : i + 64]
+                self._known.update(zip(batch, _pooled(self.encoder, self.tokenizer, batch).numpy(), strict=True))
+        return np.stack([self._known[t] for t in texts])
+
+    def outputs(self, vectors: Any) -> Any:
+        """(n, k) probabilities from representations."""
+        scores = np.asarray(vectors, dtype=np.float64) @ self.weight.T + self.bias
+        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return raised / raised.sum(axis=1, keepdims=True)
+
+    @property
+    def weight(self) -> Any:
+        """(k, e) of the linear layer."""
+        return self.head.weight.detach().numpy().astype(np.float64)
+
+    @property
+    def bias(self) -> Any:
+        """(k,) of the linear layer."""
+        return self.head.bias.detach().numpy().astype(np.float64)
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """(n, k) probabilities."""
+        return self.outputs(self.represent(list(texts)))
+
+
+def fine_tuned(task: Any, folder: Path, quick: bool, epochs: int = 2, most: int = 4000) -> Tuned | None:
+    """MiniLM with a linear head, fine-tuned on at most 4,000 labelled texts for two epochs; trained once, then loaded from the folder."""
     if (found := _weights()) is None:
         return None
     from copy import deepcopy
@@ -73,8 +118,9 @@ def fine_tuned(task: Any, folder: Path, quick: bool, epochs: int = 2, most: int 
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.01)
         network.train()
         for epoch in range(epochs):
+            shuffled = np.random.default_rng(epoch).permutation(order)
             for i in range(0, len(order), 32):
-                batch = np.random.default_rng(epoch).permutation(order)[i : i + 32]
+                batch = shuffled[i : i + 32]
                 scores = head(_pooled(encoder, tokenizer, [texts[j] for j in batch]))
                 loss = torch.nn.functional.cross_entropy(scores, torch.tensor([classes.index(labels[j]) for j in batch]))
                 optimizer.zero_grad()
@@ -83,12 +129,7 @@ def fine_tuned(task: Any, folder: Path, quick: bool, epochs: int = 2, most: int 
             print(f"minilm on {task.name}: epoch {epoch + 1} of {epochs}, last loss {float(loss.detach()):.3f}", flush=True)
         torch.save(network.state_dict(), file)
     network.eval()
-
-    def predict(batch: list[str]) -> Any:
-        with torch.no_grad():
-            return torch.softmax(head(_pooled(encoder, tokenizer, list(batch))), dim=1).numpy()
-
-    return predict
+    return Tuned(encoder, tokenizer, head)
 
 
 def own_encoders(task: Any, quick: bool) -> dict[str, Callable[[int], Any]]:

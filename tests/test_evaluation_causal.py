@@ -32,10 +32,11 @@ def by_hand(truth, guess):
     ]
     norm = [abs(np.linalg.norm(a) - np.linalg.norm(b)) for a, b in zip(truth.effects, guess, strict=True)]
     cells = {c: [i for i, x in enumerate(truth.interventions) if x == c] for c in truth.cells}
-    right = []
+    right, every = [], []
     for i, j in itertools.combinations(range(len(truth)), 2):
-        if truth.texts[i] == truth.texts[j] and truth.interventions[i] != truth.interventions[j]:
-            right.append(np.mean(np.sign(truth.effects[i] - truth.effects[j]) == np.sign(guess[i] - guess[j])))
+        if truth.texts[i] == truth.texts[j]:
+            every.append(np.mean(np.sign(truth.effects[i] - truth.effects[j]) == np.sign(guess[i] - guess[j])))
+            right += every[-1:] if truth.interventions[i] != truth.interventions[j] else []
     average = []
     for a, b in itertools.combinations(cells.values(), 2):
         true = truth.effects[a].mean(axis=0) - truth.effects[b].mean(axis=0)
@@ -46,7 +47,7 @@ def by_hand(truth, guess):
 
     return {
         "l2_cells": over(l2), "l2_pairs": np.mean(l2), "cosine_cells": over(cosine), "norm_cells": over(norm),
-        "order": np.mean(right), "order_average": np.mean(average),
+        "order": np.mean(right), "order_all": np.mean(every), "order_average": np.mean(average),
     }  # fmt: skip
 
 
@@ -64,7 +65,16 @@ def test_metrics_are_those_of_the_loops(truth, kind):
 def test_the_truth_is_without_error_and_faithful(truth):
     found = score(truth, truth.effects, n_bootstrap=2).values
     assert [found[m] for m in ("l2_cells", "l2_pairs", "norm_cells")] == [0.0, 0.0, 0.0]
-    assert found["order"] == found["order_average"] == 1.0
+    assert found["order"] == found["order_all"] == found["order_average"] == 1.0
+
+
+def test_two_counterfactuals_of_one_kind_count_in_all_pairs_only():
+    """What an estimate says of them is the same, so that all pairs hold some that no estimate can rank."""
+    same, other = Intervention("food", "+", "-"), Intervention("noise", "+", "-")
+    truth = Pairs(np.array([[0.1], [0.2], [0.9]]), ("a",) * 3, (same, same, other))
+    found = score(truth, np.array([[0.15], [0.15], [0.9]]), n_bootstrap=2).values
+    assert found["order"] == 1.0
+    assert found["order_all"] == pytest.approx(2 / 3)
 
 
 def test_unequal_cells_weigh_alike_over_cells_and_not_over_pairs():

@@ -104,9 +104,10 @@ class Passages:
     def make(self, job: Intervene) -> Made:
         """Each text with other passages."""
         asked = [job.texts[i] for i in job.rows]
-        each = {c: told(self.index.reader, asked, c) for c in (job.concept, *self.movable)}
         code = self._code(job.concept, job.to)
-        moves = self._follow(job, asked, code)
+        before = self._present(job, asked)
+        each = {c: told(self.index.reader, asked, c, before[c]) for c in (job.concept, *self.movable)}
+        moves = self._follow(job, asked, code, before)
         donors = _Donors(self.matcher, self.index, job)
         donors.look_up(job.concept, job.to, range(len(asked)))
         for concept, value in dict.fromkeys((c, v) for row in moves for draw in row for c, v in draw.items()):
@@ -114,7 +115,7 @@ class Passages:
             donors.look_up(concept, self._value(concept, value), wanted)
         edits: list[Edit] = []
         codes: list[dict[str, int]] = []
-        counts = {"itself": 0, "whole texts": 0, "not found": 0}
+        counts = {"itself": 0, "whole texts": 0, "not found": 0, "guessed": sum(each[job.concept].guessed)}
         emptied: list[int] = []
         for r, i in enumerate(job.rows):
             made = self._texts(job, r, each, moves[r], donors)
@@ -169,14 +170,25 @@ class Passages:
             made.append((text, similar, notes, dict(follows)))
         return made
 
-    def _follow(self, job: Intervene, asked: Sequence[str], code: int) -> list[list[dict[str, int]]]:
+    @property
+    def _follows(self) -> bool:
+        return self.followers is not None and bool(self.movable)
+
+    def _present(self, job: Intervene, asked: Sequence[str]) -> dict[str, Sequence[str | None]]:
+        """Concept to its value in each text: of the one that is set, and of all others if anything follows from it."""
+        present: dict[str, Sequence[str | None]] = {job.concept: [job.values[i] for i in job.rows]}
+        if self._follows and asked:
+            others = [c.name for c in self.matcher.pool.concepts if c.name != job.concept]
+            present |= {name: self.judge.classify(asked, name) for name in others}
+        return {c: present.get(c, [None] * len(asked)) for c in (*present, *self.movable)}
+
+    def _follow(
+        self, job: Intervene, asked: Sequence[str], code: int, values: Mapping[str, Sequence[str | None]]
+    ) -> list[list[dict[str, int]]]:
         """Of each text k draws of what its effects become."""
-        if self.followers is None or not self.movable or not asked:
+        if not self._follows or self.followers is None:
             return [[{} for _ in range(job.k)] for _ in asked]
-        before: dict[str, Sequence[int | None]] = {}
-        for concept in self.matcher.pool.concepts:
-            given = [job.values[i] for i in job.rows] if concept.name == job.concept else self.judge.classify(asked, concept.name)
-            before[concept.name] = [None if v is None else self._code(concept.name, v) for v in given]
+        before = {name: [None if v is None else self._code(name, v) for v in given] for name, given in values.items()}
         draws: list[list[dict[str, int]]] = []
         for r, text in enumerate(asked):
             known = {name: codes[r] for name, codes in before.items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox._random import generator
 from whybox.concepts._matched_edits import Made
-from whybox.concepts._outcome import OutcomeModel
+from whybox.concepts._outcome import OutcomeModel, outputs_of, scores
 from whybox.concepts._source import Ask
 from whybox.concepts._splice import PassageIndex, remainder
 from whybox.explanations.counterfactuals import Counterfactuals
@@ -32,16 +32,32 @@ class Fitted:
     outputs: Floats
 
 
+@dataclass(frozen=True, eq=False)
+class Regressed:
+    """What the outcome model says of the texts, as scores (see :func:`whybox.concepts._outcome.scores`).
+
+    Args:
+        after: (p, k) for the new values.
+        before: (p, k) for the present ones; NaN where a present value is not known.
+        fitted: the model.
+    """
+
+    after: Floats
+    before: Floats
+    fitted: Fitted
+
+
 def share_of_regression(fitted: Fitted, rebuilt: Floats, rows: Ints) -> float:
-    """The share, between 0 and 1, that the outcome model gets: the one that tells the pool's own outputs best.
+    """The share, between 0 and 1, that the outcome model gets: the one that tells the scores of the pool's own outputs best.
 
     Args:
         fitted: the outcome model; each text's prediction leaves that text out.
-        rebuilt: (r, k) mean outputs for some of its texts with their passages exchanged for those of others with the same value; NaN: none.
+        rebuilt: (r, k) mean scores of some of its texts with their passages exchanged for those of others with the same value; NaN: none.
         rows: (r,) which of its texts.
     """
     usable = np.isfinite(rebuilt).all(axis=1)
-    matched, regressed = rebuilt[usable] - fitted.outputs[rows][usable], (fitted.model.left_out - fitted.outputs)[rows][usable]
+    own = scores(fitted.outputs[rows][usable], fitted.model.probabilities)
+    matched, regressed = rebuilt[usable] - own, fitted.model.left_out[rows][usable] - own
     apart = matched - regressed
     size = float(np.square(apart).sum())
     return 0.5 if size == 0.0 else float(np.clip((apart * matched).sum() / size, 0.0, 1.0))
@@ -89,15 +105,35 @@ class MatchedEffect:
         result: Floats = np.divide(sums, n[:, None], out=np.full_like(sums, np.nan), where=n[:, None] > 0)
         return result
 
+    @cached_property
+    def _after(self) -> Floats:
+        """(m, k) outputs for the edits."""
+        return self.ask([edit.text for edit in self.made.edits])
+
     def mean(self) -> Floats:
         """(p, k) mean over the counterfactuals of f(counterfactual) - f(text)."""
         if not self.rows:
             width = self.ask([self.made.texts[0]]).shape[1]
             return np.zeros((0, width))
-        return self._averaged(self.ask([edit.text for edit in self.made.edits])) - self._before
+        return self._averaged(self._after) - self._before
 
-    def regression(self, index: PassageIndex, moved: Sequence[str], penalty: float, most: int) -> tuple[Floats, Fitted]:
-        """(p, k) what the outcome model says for the new values, minus f(text); and the model.
+    def combined(self, regressed: Regressed, share: float, keep: float) -> Floats:
+        """(p, k) the mean over the counterfactuals and the outcome model's estimate, averaged as scores, minus f(text).
+
+        Args:
+            regressed: what the outcome model says.
+            share: of the outcome model.
+            keep: share of what the outcome model does not tell of the text's own output that the counterfactual is taken to share.
+        """
+        probabilities = regressed.fitted.model.probabilities
+        matched = self._averaged(scores(self._after, probabilities))
+        own = scores(self._before, probabilities) - regressed.before
+        kept = keep * np.where(np.isfinite(regressed.before), own, 0.0)
+        effects: Floats = outputs_of((1.0 - share) * matched + share * regressed.after + kept, probabilities) - self._before
+        return effects
+
+    def regression(self, index: PassageIndex, moved: Sequence[str], penalty: float, most: int) -> Regressed:
+        """What the outcome model says for the new values and for the present ones.
 
         Args:
             index: the pool.
@@ -121,9 +157,11 @@ class MatchedEffect:
         new = np.array(
             [[c.get(name, now[r][j]) for j, name in enumerate(moved)] for r, c in zip(self._owner.tolist(), self.parts.codes, strict=True)]
         )
-        predicted = model.outputs(mine[self._owner], bare[self._owner], new.reshape(-1, len(moved)))
-        effects = self._averaged(predicted) - self._before
-        return effects, Fitted(model, known[fine], whole[fine])
+        after = self._averaged(model.predict(mine[self._owner], bare[self._owner], new.reshape(-1, len(moved))))
+        present = np.array(now, dtype=np.int64).reshape(-1, len(moved))
+        before = model.predict(mine, bare, np.maximum(present, 0))
+        before[(present < 0).any(axis=1)] = np.nan
+        return Regressed(after, before, Fitted(model, known[fine], whole[fine]))
 
     def _of_rests(self, texts: Sequence[str]) -> tuple[Floats, Bools]:
         """Outputs for texts of which some may be empty, and which are; an empty one is not asked for."""
@@ -134,10 +172,11 @@ class MatchedEffect:
         return outputs, empty
 
     def _present(self, index: PassageIndex, moved: Sequence[str]) -> list[list[int]]:
-        """Present codes of what may follow, by what the texts' passages tell; 0 where they tell nothing."""
+        """Present codes of the concept, -1 where not known, and of what may follow, by what the texts' passages tell; 0 where nothing."""
+        asked = index.pool.concept(moved[0]).values
         found = []
-        for r in range(len(self.rows)):
-            row = [0]
+        for r, value in enumerate(self.source_values):
+            row = [-1 if value is None else asked.index(value)]
             for name in moved[1:]:
                 values = index.pool.concept(name).values
                 said = self.parts.told[name].values[r]

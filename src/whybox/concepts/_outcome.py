@@ -11,12 +11,18 @@ from whybox.concepts._logistic import leverage, linear, ridge, softmax
 from whybox.typing import Bools, Floats, Ints
 
 _FLOOR = 1e-6  # probabilities below are as good as impossible on the scale of log-odds
+_CERTAIN = 0.01  # share of such probabilities from which on outputs are not averaged as log-odds
 
 
 def shares(outputs: Floats) -> bool:
     """Whether outputs are probabilities of exclusive classes."""
     finite = outputs[np.isfinite(outputs).all(axis=1)]
     return bool(outputs.shape[1] > 1 and len(finite) and (finite >= 0).all() and np.allclose(finite.sum(axis=1), 1.0, atol=1e-4))
+
+
+def smooth(outputs: Floats) -> bool:
+    """Whether outputs are probabilities of which hardly any is 0 or 1: log-odds of the others say nothing but the floor."""
+    return shares(outputs) and bool((outputs < _FLOOR).mean() <= _CERTAIN)
 
 
 def scores(outputs: Floats, probabilities: bool) -> Floats:
@@ -41,8 +47,8 @@ class OutcomeModel:
         coef: coefficients, the intercept last.
         sizes: number of values of the concept and of each of its effects.
         centre: (k,) mean scores of the pool, which stand for the rest of a text that has no rest.
-        probabilities: whether scores are log-probabilities.
-        left_out: (m, k) outputs that it tells for each text it was fitted to when that text is left out.
+        probabilities: whether scores are log-probabilities; otherwise the outputs themselves.
+        left_out: (m, k) scores that it tells for each text it was fitted to when that text is left out.
     """
 
     coef: Floats
@@ -63,7 +69,7 @@ class OutcomeModel:
             sizes: numbers of values.
             penalty: on the squared coefficients.
         """
-        probabilities = shares(whole)
+        probabilities = smooth(whole)
         said, left = scores(whole, probabilities), scores(rest, probabilities)
         centre = said.mean(axis=0)
         left = np.where(empty[:, None], centre, left)
@@ -71,12 +77,12 @@ class OutcomeModel:
         coef = ridge(design, said, penalty)
         fitted = linear(design, coef)
         left_out = said - (said - fitted) / (1.0 - leverage(design, penalty))[:, None]
-        return cls(coef, tuple(sizes), centre, probabilities, outputs_of(left_out, probabilities))
+        return cls(coef, tuple(sizes), centre, probabilities, left_out)
 
-    def outputs(self, rest: Floats, empty: Bools, codes: Ints) -> Floats:
-        """(n, k) outputs for texts with other values and the same rest."""
+    def predict(self, rest: Floats, empty: Bools, codes: Ints) -> Floats:
+        """(n, k) scores of texts with other values and the same rest."""
         left = np.where(empty[:, None], self.centre, scores(rest, self.probabilities))
-        return outputs_of(linear(_design(codes, left, self.sizes), self.coef), self.probabilities)
+        return linear(_design(codes, left, self.sizes), self.coef)
 
 
 def _design(codes: Ints, rest: Floats, sizes: Sequence[int]) -> Floats:

@@ -13,6 +13,8 @@ from whybox.concepts._pool import CandidatePool
 from whybox.concepts.passage_reader import PassageReader
 from whybox.typing import Bools, Floats, Ints
 
+_LIKELY = 0.6  # a passage as likely as this tells the value that its text is known to tell
+
 
 @dataclass(frozen=True)
 class Told:
@@ -22,28 +24,49 @@ class Told:
         pieces: the passages of each text.
         tells: of each text the positions of the passages that tell the concept.
         values: of each text the values that those passages tell, likeliest first by passage.
+        guessed: of each text whether no passage tells its value clearly, so that the likeliest was taken.
     """
 
     pieces: tuple[tuple[str, ...], ...]
     tells: tuple[tuple[int, ...], ...]
     values: tuple[tuple[str, ...], ...]
+    guessed: tuple[bool, ...]
 
 
-def told(reader: PassageReader, texts: Sequence[str], concept: str) -> Told:
-    """Where each text tells a concept: the passages that more likely tell one of its values than none."""
+def told(reader: PassageReader, texts: Sequence[str], concept: str, given: Sequence[str | None] | None = None) -> Told:
+    """Where each text tells a concept.
+
+    Args:
+        reader: finds passages.
+        texts: n texts.
+        concept: its name.
+        given: n values that the texts are known to tell, None where that is not known; None: of no text. A text that tells a value tells
+            it in the passages that likely tell this value, or in the likeliest one; a text that does not tell the concept, nowhere; one of
+            which nothing is known, in the passages that more likely tell a value than none.
+    """
     pieces = tuple(tuple(reader.pieces(text)) for text in texts)
     flat = [piece for p in pieces for piece in p]
     unique = {piece: i for i, piece in enumerate(dict.fromkeys(flat))}
     probability, names = reader.read(list(unique), concept)
     speaks: Bools = probability.sum(axis=1) > 0.5
     best = probability.argmax(axis=1) if len(names) else np.zeros(len(unique), dtype=np.int64)
-    tells, values = [], []
-    for p in pieces:
+    tells, values, guessed = [], [], []
+    for p, value in zip(pieces, given or (None,) * len(pieces), strict=True):
         at = [unique[piece] for piece in p]
-        places = tuple(i for i, u in enumerate(at) if speaks[u])
+        guess = False
+        if value is None or value not in (*names, reader.not_told):
+            places = tuple(i for i, u in enumerate(at) if speaks[u])
+        elif value not in names:
+            places = ()
+        else:
+            mine = probability[at, names.index(value)]
+            places = tuple(np.flatnonzero(mine > _LIKELY).tolist())
+            if guess := not places and len(p) > 0:
+                places = (int(mine.argmax()),)
         tells.append(places)
-        values.append(tuple(names[best[at[i]]] for i in places))
-    return Told(pieces, tuple(tells), tuple(values))
+        values.append(tuple(value if value in names else names[best[at[i]]] for i in places))
+        guessed.append(guess)
+    return Told(pieces, tuple(tells), tuple(values), tuple(guessed))
 
 
 @dataclass(frozen=True)
@@ -65,7 +88,9 @@ class PassageIndex:
     def told(self, concept: str) -> Told:
         """Where the pool's texts tell a concept."""
         if concept not in self._told:
-            self._told[concept] = told(self.reader, self.pool.texts, concept)
+            values = self.pool.concept(concept).values
+            known = [None if code < 0 else values[code] for code in self.pool.codes(concept).tolist()]
+            self._told[concept] = told(self.reader, self.pool.texts, concept, known)
         return self._told[concept]
 
     @cached_property

@@ -19,6 +19,7 @@ from whybox.concepts._match import Matcher
 from whybox.concepts._matched_edits import Intervene, Made, Passages, WholeTexts
 from whybox.concepts._matched_effect import Fitted, MatchedEffect, share_of_regression
 from whybox.concepts._neighbors import Neighbors, exact_neighbors
+from whybox.concepts._outcome import scores
 from whybox.concepts._pool import CandidatePool
 from whybox.concepts._source import Ask, Estimates, check_current, check_texts
 from whybox.concepts._splice import PassageIndex
@@ -53,13 +54,16 @@ class MatchedCounterfactuals:
         estimand: "total" lets the effects of the concept follow and needs a graph; "direct" holds every other concept. Default: "total"
             with a graph, "direct" without one.
         unit: "passages" or "texts".
-        adjust: share of the outcome model in the estimate, from 0 (none) to 1; "cross-fit" (default) takes the share that tells the
-            pool's own outputs best when each text is rebuilt from the others. Passages only.
-        default_k: counterfactuals a text if ConceptEffect is not told. Default 10.
+        adjust: share of the outcome model in the estimate, from 0 (none: the plain mean over the counterfactuals) to 1; default 0.4.
+            "cross-fit" takes the share that tells the pool's own outputs best when each text is rebuilt from the others, which favours
+            the exchange too much: a rebuilt text keeps its value. Passages only.
+        default_k: counterfactuals a text if ConceptEffect is not told. Default 20.
         classifier: finds current values where they are not given; None (default) asks the reader.
         neighbors: who searches; default exact search, which an index such as faiss may replace.
         penalty: of the outcome model's ridge regression. Default 3.
         outcome_texts: candidates, drawn at random, that the outcome model is fitted to. Default 1000.
+        keep: share, from 0 to 1, of what the outcome model does not tell of a text's own output that its counterfactual is taken to share.
+            Default 0.2; with ``adjust=0`` there is no outcome model, and nothing is kept.
 
     Raises:
         InputError: pool, graph and reader do not fit.
@@ -81,12 +85,13 @@ class MatchedCounterfactuals:
     graph: CausalGraph | None = None
     estimand: Estimand = None  # type: ignore[assignment]  # None is resolved below and never seen
     unit: Unit = "passages"
-    adjust: float | Literal["cross-fit"] = "cross-fit"
-    default_k: int = 10
+    adjust: float | Literal["cross-fit"] = 0.4
+    default_k: int = 20
     classifier: ConceptClassifier | None = field(default=None, repr=False)
     neighbors: Neighbors = field(default=exact_neighbors, repr=False)
     penalty: float = 3.0
     outcome_texts: int = 1000
+    keep: float = 0.2
 
     def __post_init__(self) -> None:
         if not isinstance(self.pool, CandidatePool):
@@ -110,6 +115,8 @@ class MatchedCounterfactuals:
             raise OptionError(f'adjust: expected "cross-fit" or a share from 0 to 1, got {self.adjust!r}')
         for name in ("default_k", "outcome_texts"):
             check_count(name, getattr(self, name))
+        if isinstance(self.keep, bool) or not isinstance(self.keep, (int, float)) or not 0 <= self.keep <= 1:
+            raise OptionError(f"keep: expected a share from 0 to 1, got {self.keep!r}")
         if not self.penalty > 0:
             raise OptionError(f"penalty: expected a positive number, got {self.penalty!r}")
 
@@ -127,8 +134,9 @@ class MatchedCounterfactuals:
         graph: CausalGraph | None = None,
         estimand: Estimand | None = None,
         unit: Unit = "passages",
-        adjust: float | Literal["cross-fit"] = "cross-fit",
-        default_k: int = 10,
+        adjust: float | Literal["cross-fit"] = 0.4,
+        keep: float = 0.2,
+        default_k: int = 20,
         neighbors: Neighbors = exact_neighbors,
         seed: int = 0,
     ) -> MatchedCounterfactuals:
@@ -146,6 +154,7 @@ class MatchedCounterfactuals:
             estimand: "total" or "direct".
             unit: "passages" or "texts".
             adjust: share of the outcome model.
+            keep: share of a text's own residual.
             default_k: counterfactuals a text.
             neighbors: who searches.
             seed: of the encoder. Default 0.
@@ -156,7 +165,7 @@ class MatchedCounterfactuals:
         if reader is None and unit == "passages":
             known = {c.name: [None if i < 0 else c.values[i] for i in pool.codes(c.name).tolist()] for c in pool.concepts}
             reader = PassageReader.fit(pool.texts, known, not_told=not_told)
-        return cls(pool, encoder, reader, graph, estimand, unit, adjust, default_k, classifier, neighbors)  # type: ignore[arg-type]
+        return cls(pool, encoder, reader, graph, estimand, unit, adjust, default_k, classifier, neighbors, keep=keep)  # type: ignore[arg-type]
 
     @cached_property
     def _matchers(self) -> dict[str, Matcher]:
@@ -249,13 +258,13 @@ class MatchedCounterfactuals:
         """
         made, parts, rows = self._make(texts, concept, to, k, seed, current)
         matched = MatchedEffect(ask, made, parts, rows)
-        effects = matched.mean()
-        if self.adjust and self.unit == "passages" and rows:
-            second, fitted = matched.regression(self._index, (concept, *self.may_move(concept)), self.penalty, self.outcome_texts)
-            share = self._share(ask, concept, fitted, k) if self.adjust == "cross-fit" else self.adjust
-            effects = (1.0 - share) * effects + share * second
-            made = replace(made, settings={**made.settings, "share of the outcome model": share})
-        return Estimates(made, np.array(rows, dtype=np.int64), matched.source_values, effects)
+        if not self.adjust or self.unit != "passages" or not rows:
+            return Estimates(made, np.array(rows, dtype=np.int64), matched.source_values, matched.mean())
+        second = matched.regression(self._index, (concept, *self.may_move(concept)), self.penalty, self.outcome_texts)
+        share = self._share(ask, concept, second.fitted, k) if self.adjust == "cross-fit" else self.adjust
+        scale = "log-odds" if second.fitted.model.probabilities else "outputs"
+        made = replace(made, settings={**made.settings, "share of the outcome model": share, "averaged as": scale})
+        return Estimates(made, np.array(rows, dtype=np.int64), matched.source_values, matched.combined(second, share, self.keep))
 
     def _share(self, ask: Ask, concept: str, fitted: Fitted, k: int) -> float:
         """The outcome model's share, by cross-fitting on texts of the pool: each is rebuilt without its own help."""
@@ -269,7 +278,8 @@ class MatchedCounterfactuals:
             same = [i for i, v in enumerate(values) if v == value]
             edits = self._maker(concept, ()).make(Intervene(texts, same, values, concept, value, k, 0)).edits
             edits = [edit for edit in edits if edit.text != texts[edit.original]]  # where nothing was exchanged nothing is learnt
-            np.add.at(sums, [edit.original for edit in edits], ask([edit.text for edit in edits]) if edits else 0.0)
+            told = scores(ask([edit.text for edit in edits]), fitted.model.probabilities) if edits else 0.0
+            np.add.at(sums, [edit.original for edit in edits], told)
             np.add.at(n, [edit.original for edit in edits], 1.0)
         rebuilt = np.divide(sums, n[:, None], out=np.full_like(sums, np.nan), where=n[:, None] > 0)
         return share_of_regression(fitted, rebuilt, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from whybox.concepts._classifiers import Labels
 from whybox.concepts._logistic import Logistic
+from whybox.concepts._neighbors import unit_vectors
 from whybox.concepts._passages import WORDS, Split, checked_split, clauses
 from whybox.concepts._source import check_texts
 from whybox.errors import InputError, OptionError
@@ -26,7 +27,7 @@ class PassageReader:
     """Finds the passages that tell a concept; made by :meth:`fit`.
 
     Args:
-        vectorizer: of words and word pairs, fitted on passages.
+        vectorizer: of words, word pairs and parts of words, fitted on the texts.
         models: a concept's classifier of passages: its values and a class for passages that do not tell it.
         not_told: the value that says that a text does not tell the concept, where a concept has it.
         split: text to passages, which joined give the text again.
@@ -53,6 +54,7 @@ class PassageReader:
         split: Split = clauses,
         rounds: int = 2,
         strength: float = 10.0,
+        encoder: Callable[[list[str]], Any] | None = None,
     ) -> PassageReader:
         """Learn from labels of whole texts.
 
@@ -66,21 +68,21 @@ class PassageReader:
             split: text to passages. Default: clauses.
             rounds: how often passages are pointed at. Default 2.
             strength: inverse of the penalty on the coefficients. Default 10.
+            encoder: texts to (n, e) vectors that are read beside the words, such as a :class:`TransformerEncoder`, which knows words that
+                the labelled texts do not have; None (default): words alone.
 
         Raises:
             InputError: lengths differ, or a concept has fewer than two values.
 
         Source: multiple-instance learning by alternation, as in Andrews, Tsochantaridis and Hofmann, NeurIPS 2002 (mi-SVM).
         """
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
         if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
             raise OptionError(f"rounds: expected a positive integer, got {rounds!r}")
         checked = check_texts(texts)
         pieces = [checked_split(split, text) for text in checked]
         owner = np.repeat(np.arange(len(checked)), [len(p) for p in pieces])
         said, which = np.unique(np.array([piece for p in pieces for piece in p], dtype=object), return_inverse=True)  # each once
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), **WORDS, min_df=2 if len(checked) > 50 else 1)
+        vectorizer = _vectorizer(len(checked), encoder)
         try:
             passages = vectorizer.fit(checked).transform(said.tolist())
         except ValueError as error:
@@ -130,6 +132,38 @@ class PassageReader:
             else:
                 found.append(values[int(rows.max(axis=0).argmax())] if len(rows) else None)
         return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """An encoder's vectors of length 1, as a transformer of scikit-learn.
+
+    Args:
+        encoder: texts to (n, e) vectors.
+    """
+
+    encoder: Callable[[list[str]], Any]
+
+    def fit(self, texts: Sequence[str], y: Any = None) -> _Encoded:  # noqa: ARG002  # scikit-learn's signature
+        """Nothing to learn."""
+        return self
+
+    def transform(self, texts: Sequence[str]) -> Any:
+        """(n, e) sparse matrix, as the others are."""
+        from scipy.sparse import csr_matrix
+
+        return csr_matrix(unit_vectors(self.encoder(list(texts)), len(texts)).astype(np.float64))
+
+
+def _vectorizer(n: int, encoder: Callable[[list[str]], Any] | None) -> Any:
+    """Words, word pairs and parts of words, which tell as much where a word is rare, inflected or misspelt; and an encoder's vectors."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import FeatureUnion
+
+    words = TfidfVectorizer(ngram_range=(1, 2), **WORDS, min_df=2 if n > 50 else 1)
+    parts = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, min_df=3 if n > 50 else 1)
+    encoded = [] if encoder is None else [("encoded", _Encoded(encoder))]
+    return FeatureUnion([("words", words), ("parts", parts), *encoded])
 
 
 def _fit(

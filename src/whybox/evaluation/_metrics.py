@@ -25,8 +25,8 @@ def numbered(names: Sequence[Any]) -> Ints:
     return np.array([numbers[name] for name in names], dtype=np.int64)
 
 
-def two_of_a_text(texts: Sequence[str], which: Ints) -> tuple[Ints, Ints]:
-    """Positions of all two pairs of one text with different interventions."""
+def two_of_a_text(texts: Sequence[str]) -> tuple[Ints, Ints]:
+    """Positions of all two pairs of one text."""
     groups: dict[str, list[int]] = {}
     for i, text in enumerate(texts):
         groups.setdefault(text, []).append(i)
@@ -34,9 +34,8 @@ def two_of_a_text(texts: Sequence[str], which: Ints) -> tuple[Ints, Ints]:
     for group in groups.values():
         at = np.array(group)
         a, b = np.triu_indices(len(at), 1)
-        differ = which[at[a]] != which[at[b]]
-        first.append(at[a][differ])
-        second.append(at[b][differ])
+        first.append(at[a])
+        second.append(at[b])
     return np.concatenate(first), np.concatenate(second)
 
 

@@ -19,7 +19,7 @@ from whybox.typing import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = ("l2_cells", "l2_pairs", "cosine_cells", "norm_cells", "order", "order_average")
+METRICS = ("l2_cells", "l2_pairs", "cosine_cells", "norm_cells", "order", "order_all", "order_average")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,8 @@ class Scores:
     """One method's row.
 
     Args:
-        values: metric to value: "l2_cells", "l2_pairs", "cosine_cells", "norm_cells", "order" (individual) and "order_average".
+        values: metric to value: "l2_cells", "l2_pairs", "cosine_cells", "norm_cells", "order" and "order_all" (individual) and
+            "order_average".
         low: lower ends of the intervals.
         high: upper ends.
         n_pairs: pairs that had an estimate.
@@ -153,7 +154,9 @@ def score(truth: Pairs, estimates: Floats, *, n_bootstrap: int = 1000, confidenc
       the norms. ``_cells`` averages over the interventions, each with the mean of its pairs; ``_pairs`` over all pairs.
     - ``order``: over all two *different* interventions on one text, the share of outputs for which the estimate has the true sign of the
       difference between their effects. An estimate without a difference is wrong where there is a true one.
-    - ``order_average``: the same for the interventions' average effects.
+    - ``order_all``: the same over all two pairs of one text, those of one intervention included: two true counterfactuals of one kind, of
+      which an estimate says the same, so that it is wrong unless they are equal. It is ``order`` where no intervention has two.
+    - ``order_average``: the same as ``order`` for the interventions' average effects.
 
     Args:
         truth: the true effects.
@@ -192,9 +195,11 @@ def score(truth: Pairs, estimates: Floats, *, n_bootstrap: int = 1000, confidenc
     found: dict[str, Floats] = {"l2_pairs": ratios(weights, original, errors["l2"])}
     for name, values in errors.items():
         found[f"{name}_cells"] = over_cells(weights, original, which, values)
-    first, second = two_of_a_text([truth.texts[i] for i in used.tolist()], which)
+    first, second = two_of_a_text([truth.texts[i] for i in used.tolist()])
     agree = (np.sign(true[first] - true[second]) == np.sign(guess[first] - guess[second])).mean(axis=1)
-    found["order"] = ratios(weights, original[first], agree)
+    differ = which[first] != which[second]
+    found["order"] = ratios(weights, original[first[differ]], agree[differ])
+    found["order_all"] = ratios(weights, original[first], agree)
     found["order_average"] = order_of_averages(weights, original, which, true, guess)
     tail = 50.0 * (1.0 - confidence)
     low, high = ({m: percentile(v[1:], q) for m, v in found.items()} for q in (tail, 100.0 - tail))
