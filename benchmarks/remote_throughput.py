@@ -131,9 +131,12 @@ def main() -> None:
         "server CPU, ms",
         "answer, ms",
     ]
+    about = (
+        f"{given.latency * 1e3:g} ms an answer, {given.concurrency} in flight: {ideal:.0f} requests a second at best. {requests:,} "
+        f"requests a run, {repeats} run(s) in turn with the bare client, median (least to most); milliseconds are those of one request."
+    )
     lines = [
-        f"{given.latency * 1e3:g} ms an answer, {given.concurrency} in flight: {ideal:.0f} requests a second at best. {requests:,} requests "
-        f"a run, {repeats} run(s) in turn with the bare client, median (least to most); milliseconds are those of one request.",
+        about,
         "",
         table(head, rows_of),
         "",

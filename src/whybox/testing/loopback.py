@@ -277,7 +277,7 @@ def serve(service: Service, given: argparse.Namespace, path: str = "") -> None:
     server = Loopback(
         service, Manners(given.faults, tuple(given.kinds.split(",")), given.latency, given.slow, given.retry_after, given.key)
     )
-    with contextlib.suppress(KeyboardInterrupt):
-        # by select(2), which wakes up in time: epoll waits in whole milliseconds, rounded up
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-            runner.run(server.serve(given.port, lambda port: print(f"http://127.0.0.1:{port}{path}", flush=True)))  # noqa: T201  # its address
+    # by select(2), which wakes up in time: epoll waits in whole milliseconds, rounded up
+    exact = asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector()))
+    with contextlib.suppress(KeyboardInterrupt), exact as runner:
+        runner.run(server.serve(given.port, lambda port: print(f"http://127.0.0.1:{port}{path}", flush=True)))  # noqa: T201  # its address
