@@ -118,7 +118,7 @@ def main() -> None:
     for name, measured in runs.items():
         ratio = statistics.median(run["rate"] for run in measured) / ideal
         beside = statistics.median(run["rate"] / run["bare"] for run in measured)
-        cells = [spread([run[key] for run in measured]) for key in ("rate", "bare")]
+        cells = [spread([run[key] for run in measured], 4) for key in ("rate", "bare")]
         cells += [f"{ratio:.1%}", f"{beside:.1%}", *(spread([run[key] for run in measured]) for key in ("client", "server", "took"))]
         rows_of.append([name, *cells])
     head = [
