@@ -46,6 +46,7 @@ bench: .venv-bench/.installed
 	for script in $(BENCH); do .venv-bench/bin/python $$script $(ARGS) || exit 1; done
 
 docs: .venv-docs/.installed
+	rm -rf docs/generated
 	.venv-docs/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html $(ARGS)
 
 clean:

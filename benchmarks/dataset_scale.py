@@ -4,7 +4,7 @@
 ``engines``: rows of 20 features in Parquet, KernelSHAP with 64 coalitions and 10 background rows, on two processes: local against Ray
 (and ``--engines spark dask``), the shards compared byte by byte. A cluster is there before the clock starts, as it is in real use; what
 starting one takes is told beside it.
-``memory``: peak of the driver and of the largest worker, for a tenth of the rows and for all.
+``memory``: peak of the driver and of the largest worker, for a hundredth of the rows, a tenth and all, on the same engines.
 
     python benchmarks/dataset_scale.py --rows 1000000 --repeats 3 --out benchmarks/results
     python benchmarks/dataset_scale.py --quick
@@ -15,18 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import conditions, in_fresh_process, save, spread, table
+from _measure import conditions, in_fresh_process, resident, save, spread, table
 
 D, BACKGROUND, COALITIONS, WORKERS, BATCH = 20, 10, 64, 2, 5000
 
@@ -95,15 +97,40 @@ def run_engine(engine: str, data: str) -> dict[str, Any]:
         import distributed
 
         distributed.Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None)
-    started = time.perf_counter() - began
+    started = time.perf_counter() - began if engine != "local" else 0.0
     with tempfile.TemporaryDirectory() as out:
-        began = time.perf_counter()
-        found = wb.explain_dataset(
-            frames_explainer(), data, f"{out}/out", engine=engine, workers=WORKERS, batch_size=BATCH, budget=COALITIONS
-        )
-        seconds = time.perf_counter() - began
-        peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return {"seconds": seconds, "start": started, "rows": len(found), "digest": digest(found), "driver": peak[0], "worker": peak[1]}
+        with peaks_of_workers(Path(out) / "out" / "log") as peaks:
+            began = time.perf_counter()
+            found = wb.explain_dataset(
+                frames_explainer(), data, f"{out}/out", engine=engine, workers=WORKERS, batch_size=BATCH, budget=COALITIONS
+            )
+            seconds = time.perf_counter() - began
+            driver = resident("VmHWM")
+        rows = {"rows": len(found), "digest": digest(found), "driver": driver, "worker": max(peaks.values()), "workers": len(peaks)}
+        return {"seconds": seconds, "start": started, **rows}
+
+
+@contextmanager
+def peaks_of_workers(logs: Path) -> Iterator[dict[int, float]]:
+    """Peak resident megabytes of every process that writes a log of the job, looked at ten times a second (Linux)."""
+    peaks: dict[int, float] = {}
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.1):
+            for pid in {int(log.name.rsplit("-", 2)[1]) for log in logs.glob("*.jsonl")}:
+                status = Path(f"/proc/{pid}/status")
+                lines = status.read_text().splitlines() if status.exists() else []
+                for line in (line for line in lines if line.startswith("VmHWM")):
+                    peaks[pid] = int(line.split()[1]) / 1024
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        yield peaks
+    finally:
+        over.set()
+        watch.join()
 
 
 def digest(found: Any) -> str:
@@ -153,16 +180,16 @@ def main() -> None:
         lines += [table(["processes", "seconds", "speed-up"], rows)]
         data["speedup"] = times
     with tempfile.TemporaryDirectory() as folder:
-        whole, tenth = Path(folder) / "whole", Path(folder) / "tenth"
-        for path, count in ((whole, options.rows), (tenth, options.rows // 10)):
+        parts = {options.rows // share: Path(folder) / str(share) for share in (100, 10, 1)}
+        for count, path in parts.items():
             path.mkdir()
             write_rows(path, count)
+        names = ["local", *options.engines]
         if "engines" in options.parts:
-            names = ["local", *options.engines]
             runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
             for _ in range(options.repeats):
                 for name in names:
-                    runs[name].append(measure("engine", name, str(whole)))
+                    runs[name].append(measure("engine", name, str(parts[options.rows])))
             assert len({run["digest"] for found in runs.values() for run in found}) == 1, "shards differ"
             base = statistics.median(run["seconds"] for run in runs["local"])
             rows = []
@@ -174,9 +201,11 @@ def main() -> None:
             lines += [table(["engine", "seconds", "over local", "seconds to start a cluster, not counted"], rows)]
             data["engines"] = runs
         if "memory" in options.parts:
-            peaks = {name: measure("engine", "local", str(path)) for name, path in (("tenth", tenth), ("whole", whole))}
-            rows = [[f"{run['rows']:,}", f"{run['driver']:.0f}", f"{run['worker']:.0f}"] for run in peaks.values()]
-            lines += ["", "Peak resident memory, local processes.", "", table(["rows", "driver, MB", "largest worker, MB"], rows)]
+            peaks = {name: {count: measure("engine", name, str(path)) for count, path in parts.items()} for name in names}
+            rows = [
+                [name, f"{run['rows']:,}", f"{run['driver']:.0f}", f"{run['worker']:.0f}"] for name in names for run in peaks[name].values()
+            ]
+            lines += ["", "Peak resident memory.", "", table(["engine", "rows", "driver, MB", "largest worker, MB"], rows)]
             data["memory"] = peaks
     command = "python benchmarks/dataset_scale.py " + " ".join(sys.argv[1:])
     text = "\n".join(["# dataset_scale", "", conditions(["whybox", "numpy", "pandas", "pyarrow", "ray", "joblib"], command), *lines])

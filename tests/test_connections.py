@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 
 import pytest
 
@@ -82,3 +83,47 @@ def test_what_never_left_is_told_from_what_may_have():
     with pytest.raises(TransportError) as broken:
         asyncio.run(closing())
     assert (refused.value.sent, broken.value.sent) == (False, True)
+
+
+async def order_of_work(posts):
+    """What happens to requests that are made together: each is begun, then written."""
+    import aiohttp
+
+    log = []
+    begin, write = aiohttp.ClientSession.post, aiohttp.ClientRequest.write_bytes
+
+    def begun(self, *args, **kwargs):
+        log.append("begun")
+        return begin(self, *args, **kwargs)
+
+    async def written(self, *args, **kwargs):
+        log.append("written")
+        await write(self, *args, **kwargs)
+
+    server = await asyncio.start_server(Echo(late=False), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with connect(f"http://127.0.0.1:{port}/", {}, posts) as http:
+        await asyncio.gather(*(http.post(b"1", {}) for _ in range(posts)))  # connections are open from here on
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(aiohttp.ClientSession, "post", begun)
+            patch.setattr(aiohttp.ClientRequest, "write_bytes", written)
+            await asyncio.gather(*(http.post(b"1", {}) for _ in range(posts)))
+    server.close()
+    return log
+
+
+def test_a_request_is_on_its_way_before_the_next_is_begun():
+    assert asyncio.run(order_of_work(6)) == ["begun", "written"] * 6
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="aiohttp writes at once where tasks can start eagerly")
+def test_without_turns_all_would_wait_for_the_last(monkeypatch):
+    class Free:
+        async def acquire(self):
+            pass
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(asyncio, "Lock", Free)
+    assert asyncio.run(order_of_work(6)) == ["begun"] * 6 + ["written"] * 6

@@ -43,9 +43,10 @@ class Killing:
     def __init__(self, driver):
         self.driver = driver
     def __call__(self, x):
-        if who_dies != "nobody" and (np.abs(x - X[14]).max(axis=1) < 1e-12).any() and not os.path.exists(mark):
+        fatal = who_dies == "always" or (who_dies != "nobody" and not os.path.exists(mark))
+        if fatal and (np.abs(x - X[14]).max(axis=1) < 1e-12).any():
             open(mark, "w").close()
-            os.kill(os.getpid() if who_dies == "worker" else self.driver, signal.SIGKILL)
+            os.kill(self.driver if who_dies == "driver" else os.getpid(), signal.SIGKILL)
         return np.tanh(x[:, 0]) * x[:, 1] + x[:, 2]
 
 def explain(engine, out, data=X, **options):
@@ -66,6 +67,18 @@ who_dies = "nobody"
 assert found.complete
 assert hashes(found) == hashes(explain("local", out + "-local"))
 print(found)
+"""
+
+LOST = """
+import ray
+ray.init(num_cpus=2, log_to_driver=False)
+backend = wb.distributed.Ray(workers=5)  # more than find a place
+try:
+    explain(backend, out, own=True)
+except wb.errors.WorkerLostError as error:
+    print(error)
+done = [number for number in range(8) if os.path.isfile(f"{out}/shards/part-{number:06d}.parquet")]
+assert done == [0, 1, 2, 3, 5, 6, 7], done
 """
 
 DATA = """
@@ -125,6 +138,13 @@ def test_kill_costs_the_batches_under_way(engine, who, tmp_path):
     begun_twice = int(done.stdout.rpartition("queries; ")[2].split(" ")[0])
     assert begun_twice <= 4, done.stdout
     assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.skipif(not installed("ray"), reason="needs whybox[ray]")
+def test_a_batch_that_kills_its_actors_is_named_and_all_others_are_done(tmp_path):
+    done = run(LOST, "ray", str(tmp_path / "out"), str(tmp_path / "mark"), "always")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 8 batches were not finished, the first: [4]" in done.stdout
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class Posts:
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http, self._url = http, url
+        self._turn = asyncio.Lock()
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Response:
         """The answer, whatever its status.
@@ -60,6 +62,10 @@ class Posts:
         """
         import aiohttp
 
+        # Answers that came together would else be dealt with together, and no request leave before the last of them: one a round of the
+        # event loop, which writes it (in a task of aiohttp's, before Python 3.12) before the next one is begun.
+        await self._turn.acquire()
+        asyncio.get_running_loop().call_soon(self._turn.release)
         try:
             # a redirect must not carry the key to another host
             async with self._http.post(self._url, data=body, headers=headers, allow_redirects=False) as given:

@@ -1,13 +1,16 @@
-"""Ray Data: an actor pool, each actor with the explainer loaded once, and as much of a GPU as it is given."""
+"""Ray: a pool of actors, each with the explainer loaded once, and as much of a GPU as it is given.
+
+Plain actors and no Ray Data pipeline: what travels is a number for a batch of thousands of rows, and Ray Data took three seconds longer to
+start and some milliseconds more for every batch.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from whybox.distributed._sources import Batch, Batches
 from whybox.errors import MissingDependencyError, OptionError, WorkerLostError
@@ -43,20 +46,22 @@ class Ray:
                 raise OptionError(f"{name}: expected a number of at least 0, got {value!r}")
 
     def map_batches(self, fn: Callable[[Batch], Any], batches: Batches) -> Iterator[tuple[int, Any]]:
-        """Results as Ray Data hands them on.
+        """Results as they are finished; an actor gets the next batch when it has finished one.
+
+        An actor that dies is replaced, and the others go on; the batch that it had is reported as lost when all others are done.
 
         Raises:
             MissingDependencyError: Ray is not installed.
-            WorkerLostError: Ray gave up.
+            WorkerLostError: actors died, or could not be started.
         """
         try:
             import ray
-            import ray.data
         except ImportError:
             raise MissingDependencyError("ray", "ray", 'engine="ray"') from None
         own = not ray.is_initialized()
         if own:
-            ray.init(num_cpus=self.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            cpus = None if self.workers is None else max(math.ceil(self.workers * self.num_cpus), 1)
+            ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         try:
             yield from self._mapped(ray, fn, batches)
         except ray.exceptions.RayError as error:
@@ -66,20 +71,40 @@ class Ray:
                 ray.shutdown()
 
     def _mapped(self, ray: Any, fn: Callable[[Batch], Any], batches: Batches) -> Iterator[tuple[int, Any]]:
-        _quiet(ray)
-        numbers = np.array(batches.numbers)
-        blocks = ray.data.from_numpy([numbers[i : i + 1] for i in range(len(numbers))])  # one block a batch: any actor takes the next
-        workers = max(min(self._pool(ray), len(numbers)), 1)
-        mapped = blocks.map_batches(
-            Actor,
-            fn_constructor_args=(ray.put(fn), ray.put(batches)),
-            batch_size=1,  # with GPUs, Ray Data wants a number
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=self.num_cpus,
-            **({"num_gpus": self.num_gpus} if self.num_gpus else {}),
-        )
-        for row in mapped.iter_rows():
-            yield int(row["number"]), row["result"]
+        given = ray.put(fn), ray.put(batches)
+        kind = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus)(Actor)
+        pool: list[Any] = []
+        calls: dict[Any, tuple[Any, int | None]] = {}  # under way: the actor, and its batch or None while it starts
+        waiting, left, lost = iter(batches.numbers), len(batches), None
+
+        def start() -> None:
+            pool.append(kind.remote(*given))
+            calls[pool[-1].ready.remote()] = pool[-1], None  # one that finds no place on the cluster gets no batch
+
+        try:
+            for _ in range(max(min(self._pool(ray), left), 1)):
+                start()
+            while left and calls:
+                done = ray.wait(list(calls))[0][0]
+                actor, number = calls.pop(done)
+                left -= number is not None
+                try:
+                    result = ray.get(done)
+                except ray.exceptions.RayActorError as error:
+                    lost = error
+                    if number is not None and left:  # one that could not even start is not tried again
+                        pool.remove(actor)
+                        start()
+                    continue
+                if (following := next(waiting, None)) is not None:
+                    calls[actor.run.remote(following)] = actor, following
+                if number is not None:
+                    yield number, result
+        finally:
+            for actor in pool:
+                ray.kill(actor)
+        if lost is not None:
+            raise lost
 
     def _pool(self, ray: Any) -> int:
         if self.workers is not None:
@@ -89,26 +114,15 @@ class Ray:
         return max(min(by_cpu, int(there.get("GPU", 0) / self.num_gpus)) if self.num_gpus else by_cpu, 1)
 
 
-def _quiet(ray: Any) -> None:
-    """No bars and no log of Ray Data's own: progress is the job's to show."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-
-
 class Actor:
-    """One actor: the function and the data are fetched once."""
+    """One actor: the function and the data come once."""
 
-    def __init__(self, fn: Any, batches: Any) -> None:
-        import ray
+    def __init__(self, fn: Callable[[Batch], Any], batches: Batches) -> None:
+        self._fn, self._batches = fn, batches
 
-        self._fn, self._batches = ray.get(fn), ray.get(batches)
+    def ready(self) -> None:
+        """Answers when the actor has found its place and started."""
 
-    def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
-        """Results of the batches whose numbers are in the block."""
-        numbers = [int(number) for number in np.asarray(block["data"]).ravel()]
-        results = np.empty(len(numbers), dtype=object)
-        for i, number in enumerate(numbers):
-            results[i] = self._fn(self._batches[number])
-        return {"number": np.array(numbers), "result": results}
+    def run(self, number: int) -> Any:
+        """The result of a batch."""
+        return self._fn(self._batches[number])

@@ -10,8 +10,10 @@ import argparse
 import asyncio
 import contextlib
 import json
+import selectors
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +24,6 @@ from typing import Any, Protocol
 from whybox._random import generator
 
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
-_HALF_TICK = 5e-4  # an event loop waits in whole milliseconds, rounded up: half of one too long on average
 TRANSPORT_FAULTS = ("429", "500", "reset", "hang", "truncated", "html")
 
 
@@ -133,7 +134,7 @@ class Loopback:
     ) -> bool:
         """Answer one request; False closes the connection."""
         if method == "GET" and path in ("/health", "/stats"):
-            return await _send(writer, 200, vars(self.counts))
+            return await _send(writer, 200, vars(self.counts) | {"cpu": time.process_time()})
         if method != "POST" or not self._service.serves(path):
             return await _send(writer, 404, {"error": {"message": "no such path"}})
         if self._manners.key is not None and headers.get("authorization") != f"Bearer {self._manners.key}":
@@ -176,7 +177,7 @@ class Loopback:
             return await _send(writer, 400, {"error": {"message": str(error)}})
         due = began + self._manners.latency + (self._manners.slow if kind == "slow" else 0.0)
         if (wait := due - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(max(wait - _HALF_TICK, 0.0))
+            await asyncio.sleep(wait)
         if kind == "truncated":
             cut = json.dumps(reply).encode()[:-40]
             return await _raw(writer, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(cut) + cut)
@@ -276,5 +277,7 @@ def serve(service: Service, given: argparse.Namespace, path: str = "") -> None:
     server = Loopback(
         service, Manners(given.faults, tuple(given.kinds.split(",")), given.latency, given.slow, given.retry_after, given.key)
     )
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(server.serve(given.port, lambda port: print(f"http://127.0.0.1:{port}{path}", flush=True)))  # noqa: T201  # its address
+    # by select(2), which wakes up in time: epoll waits in whole milliseconds, rounded up
+    exact = asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector()))
+    with contextlib.suppress(KeyboardInterrupt), exact as runner:
+        runner.run(server.serve(given.port, lambda port: print(f"http://127.0.0.1:{port}{path}", flush=True)))  # noqa: T201  # its address

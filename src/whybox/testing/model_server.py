@@ -51,9 +51,11 @@ class Predictions:
 
     Args:
         outputs: outputs a row.
+        light: answer with the sum of a row, and do not count what was asked twice: next to no work, for measurements of a client.
     """
 
     outputs: int = 1
+    light: bool = False
     faults: tuple[str, ...] = WRONG_ANSWERS
     _last: Any = field(default=None)
 
@@ -63,7 +65,8 @@ class Predictions:
 
     def answer(self, path: str, asked: Any) -> Any:
         """The right outputs."""
-        found = _wrapped(path, asked, served_outputs(_rows(path, asked), self.outputs))
+        rows = _rows(path, asked)
+        found = _wrapped(path, asked, [sum(row) for row in rows] if self.light else served_outputs(rows, self.outputs))
         self._last = found
         return found
 
@@ -85,7 +88,7 @@ class Predictions:
 
     def items(self, path: str, asked: Any) -> list[str]:
         """The rows."""
-        return [repr(row) for row in _rows(path, asked)]
+        return [] if self.light else [repr(row) for row in _rows(path, asked)]
 
 
 def _rows(path: str, asked: Any) -> Any:
@@ -135,8 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="a model behind HTTP on loopback")
     add_manners(parser, FAULTS)
     parser.add_argument("--outputs", type=int, default=1, help="outputs a row")
+    parser.add_argument(
+        "--light", action="store_true", help="answer with the sum of a row, at next to no cost, for measurements of a client"
+    )
     given = parser.parse_args(arguments)
-    serve(Predictions(given.outputs), given)
+    serve(Predictions(given.outputs, given.light), given)
 
 
 if __name__ == "__main__":
