@@ -63,9 +63,8 @@ class SizeSearch:
         seen.spent += spent.wall
         enough = _TRIES if self._computes() or seen.spent > _LONG else _TRIES_WALL
         count = len(seen.wall)
-        first = len(self._seen) == 1 and self._factor > 2  # only there to be compared with: a larger one follows anyway
         won = self._rising and len(self._seen) > 1 and self._costs()[self.size] < _WON * min(self._costs(but=self.size).values())
-        if not (first or won) and (count < max(enough, self._wanted) or (seen.spent < _SHORT and count < _MOST_TRIES)):
+        if not won and (count < max(enough, self._wanted) or (seen.spent < _SHORT and count < _MOST_TRIES)):
             return False
         self._wanted = 0
         if not self._next:
