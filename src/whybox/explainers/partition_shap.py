@@ -29,9 +29,10 @@ class PartitionSHAP:
     above second order values are exact. Where it does not cover one such pair of orders, or where ``tol`` is given, branches
     are opened best first, row by row; a branch that stays closed shares its value evenly among its features.
 
-    Standard errors of open features are the spread over their orders, joined with what is common to all features. In a closed branch of s features and value V an allowance of
-    ``|V| sqrt(s - 1) / s`` comes on top: the root mean square error of even shares if one feature, any of them alike, held all of V.
-    ``e.conditions`` names the features that share a value. Values inside a closed branch that cancel are not seen.
+    Standard errors of open features are the spread over their orders, joined with what is common to all features. In a closed branch of s
+    features and value V an allowance of ``|V| sqrt(s - 1) / s`` comes on top: the root mean square error of even shares if one feature, any
+    of them alike, held all of V. ``e.conditions`` names the features that share a value. Values inside a closed branch that cancel are not
+    seen.
 
     Args:
         model: anything that :func:`whybox.as_model` takes.
