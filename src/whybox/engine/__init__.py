@@ -23,7 +23,7 @@ class Engine:
     """How the model is called.
 
     Args:
-        batch_size: rows a call; "auto" (default) doubles while throughput grows, and halves where small batches are faster.
+        batch_size: rows a call; "auto" (default) finds what costs least a row, in CPU seconds where the process itself computes.
             Out of memory halves it in any case, and the job goes on.
         max_batch: the most rows that the model takes; None (default) asks the model's adapter.
         dedupe: send identical rows of a job once, by exact comparison: "auto" (default: where at least a quarter of a first sample are

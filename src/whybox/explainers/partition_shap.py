@@ -24,13 +24,15 @@ class PartitionSHAP:
     """Owen values over a tree: words in sentences in passages, or columns that vary together (Owen 1977; Winter 1989).
 
     At every node of a binary tree one child is valued with its sibling and without it. Where the budget covers all contexts, values are
-    exact. Where it covers less, they are averages over random orders that keep branches together, each with its reverse: unbiased, and
-    exact without interactions above second order. Where it does not cover one such pair of orders, or where ``tol`` is given, branches
+    exact. Where it covers less, they come from random orders that keep branches together, each with its reverse; features whose values are
+    least certain are valued in more of them. Contributions that fade with the number of features are allowed for; without interactions
+    above second order values are exact. Where it does not cover one such pair of orders, or where ``tol`` is given, branches
     are opened best first, row by row; a branch that stays closed shares its value evenly among its features.
 
-    Standard errors of open features are the spread over the orders. In a closed branch of s features and value V an allowance of
-    ``|V| sqrt(s - 1) / s`` comes on top: the root mean square error of even shares if one feature, any of them alike, held all of V.
-    ``e.conditions`` names the features that share a value. Values inside a closed branch that cancel are not seen.
+    Standard errors of open features are the spread over their orders, joined with what is common to all features. In a closed branch of s
+    features and value V an allowance of ``|V| sqrt(s - 1) / s`` comes on top: the root mean square error of even shares if one feature, any
+    of them alike, held all of V. ``e.conditions`` names the features that share a value. Values inside a closed branch that cancel are not
+    seen.
 
     Args:
         model: anything that :func:`whybox.as_model` takes.

@@ -16,7 +16,7 @@ from whybox.errors import OptionError
 from whybox.typing import Bools, Floats, Ints
 
 Selection = Literal["none", "auto", "forward_selection", "highest_weights", "lasso_path"]
-_BLOCK = 1024  # samples at once: few enough for the caches; fixed, because the order of a sum decides its last bits
+_BLOCK = 512  # samples at once: few enough for the caches; fixed, because the order of a sum decides its last bits
 _SINGULAR = 1e-10  # a feature whose remaining variance is below this share of its own is a combination of others
 
 

@@ -12,7 +12,7 @@ from whybox.solvers.linear import Moments, Selection, moments, r2, ridge, select
 from whybox.typing import Bools, Floats
 
 _MOST = 0.7  # more shrinkage would trust the surrogate further than intervals that cover allow (benchmarks/lime_stability.py)
-_PAIRED_BLOCK = 1024  # samples at once, an even number
+_PAIRED_BLOCK = 512  # samples at once, an even number
 _LEAST = 6  # features from which shrinkage towards the surrogate is sure to help (James and Stein 1961, and the estimate of the spread)
 
 
