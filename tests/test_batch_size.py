@@ -163,12 +163,14 @@ def test_a_stopwatch_tells_waiting_from_working():
     watch = Stopwatch()
     time.sleep(0.05)
     slept = watch.read()
-    watch = Stopwatch()
-    while watch.read().cpu < 0.05:
-        pass
-    worked = watch.read()
     assert slept.waited
     assert slept.cpu < 0.04 < slept.wall
-    assert worked.cpu >= 0.05
+    stretches = []
+    for _ in range(10):  # a busy machine, or a thread of the test runner, may cut in on some of them
+        watch = Stopwatch()
+        while watch.read().cpu < 0.02:
+            pass
+        stretches.append(watch.read())
+    assert all(worked.cpu >= 0.02 for worked in stretches)
     if sys.platform == "linux":
-        assert not worked.waited
+        assert sum(worked.waited for worked in stretches) < len(stretches) / 2

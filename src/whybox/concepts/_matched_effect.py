@@ -151,17 +151,17 @@ class MatchedEffect:
         whole = self.ask([pool.texts[i] for i in known.tolist()])
         fine = np.isfinite(whole).all(axis=1) & np.isfinite(rest).all(axis=1)
         sizes = [len(pool.concept(c).values) for c in moved]
-        model = OutcomeModel.fit(whole[fine], rest[fine], empty[fine], codes[known][fine], sizes, penalty)
+        outcome = OutcomeModel.fit(whole[fine], rest[fine], empty[fine], codes[known][fine], sizes, penalty)
         mine, bare = self._of_rests([remainder(self.parts.told, moved, r) for r in range(len(self.rows))])
         now = self._present(index, moved)
         new = np.array(
             [[c.get(name, now[r][j]) for j, name in enumerate(moved)] for r, c in zip(self._owner.tolist(), self.parts.codes, strict=True)]
         )
-        after = self._averaged(model.predict(mine[self._owner], bare[self._owner], new.reshape(-1, len(moved))))
+        after = self._averaged(outcome.outputs(mine[self._owner], bare[self._owner], new.reshape(-1, len(moved))))
         present = np.array(now, dtype=np.int64).reshape(-1, len(moved))
-        before = model.predict(mine, bare, np.maximum(present, 0))
+        before = outcome.outputs(mine, bare, np.maximum(present, 0))
         before[(present < 0).any(axis=1)] = np.nan
-        return Regressed(after, before, Fitted(model, known[fine], whole[fine]))
+        return Regressed(after, before, Fitted(outcome, known[fine], whole[fine]))
 
     def _of_rests(self, texts: Sequence[str]) -> tuple[Floats, Bools]:
         """Outputs for texts of which some may be empty, and which are; an empty one is not asked for."""

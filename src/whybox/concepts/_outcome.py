@@ -79,7 +79,7 @@ class OutcomeModel:
         left_out = said - (said - fitted) / (1.0 - leverage(design, penalty))[:, None]
         return cls(coef, tuple(sizes), centre, probabilities, left_out)
 
-    def predict(self, rest: Floats, empty: Bools, codes: Ints) -> Floats:
+    def outputs(self, rest: Floats, empty: Bools, codes: Ints) -> Floats:
         """(n, k) scores of texts with other values and the same rest."""
         left = np.where(empty[:, None], self.centre, scores(rest, self.probabilities))
         return linear(_design(codes, left, self.sizes), self.coef)

@@ -10,6 +10,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]  # the absence of a module
 
+_WORKED = 0.95  # of the wall seconds: the rest is too short for a wait that counts, such as for another thread's turn of the interpreter
 _WAITS = 0.2  # where the system does not say: a process that had less of the time than this was waiting
 
 
@@ -44,9 +45,10 @@ class Stopwatch:
     def read(self) -> Spent:
         """What was spent so far."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        waited = cpu < _WAITS * wall if resource is None else _given_up() > self._given_up
+        waited = cpu < _WAITS * wall if resource is None else _given_up() > self._given_up and cpu < _WORKED * wall
         return Spent(wall, cpu, waited)
 
 
 def _given_up() -> int:
-    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+    """Of the calling thread where the system tells (Linux): other threads of the process, such as a notebook's, wait all the time."""
+    return 0 if resource is None else resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_nvcsw
