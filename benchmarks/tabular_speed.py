@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 import warnings
@@ -216,7 +217,7 @@ def main() -> None:
     packages = ("whybox", "shap", "shapiq", "captum", "fastshap", "lime", "numpy", "scikit-learn", "torch")
     text += (
         "\n\n"
-        + conditions(packages, "python benchmarks/tabular_speed.py " + " ".join(sys.argv[1:]))
+        + conditions(packages, "python benchmarks/tabular_speed.py " + shlex.join(sys.argv[1:]))
         + " Median (least to most) of the repetitions."
     )
     save("tabular_speed", text, {"results": results, "memory": memory}, options.out)
