@@ -274,9 +274,11 @@ def test_l1_selection_keeps_as_many_as_asked_and_adds_up(cancer):
     assert ((e.values != 0).sum(axis=1) <= 5).all()
     np.testing.assert_allclose(e.values.sum(axis=1) + e.base_values, e.predictions, atol=1e-12)
     assert np.array_equal(np.isnan(e.std_error), e.values == 0)
-    plain = wb.KernelSHAP(model, background).explain(x, target=1, budget=200)
+    plain = wb.KernelSHAP(model, background).explain(x, target=1, budget=1000)
     top = np.argsort(-np.abs(plain.values), axis=1)[:, :3]
-    assert np.mean(np.take_along_axis(e.values, top, axis=1) != 0) > 0.9
+    sparse = [wb.KernelSHAP(model, background, l1_reg=5).explain(x, target=1, budget=200, seed=seed).values for seed in range(6)]
+    found = np.mean([np.take_along_axis(values, top, axis=1) != 0 for values in sparse])
+    assert found > 0.7  # by the lasso on 100 pairs, with 30 features; 5 features at random have a sixth of them
     weights = np.zeros(30)
     weights[[3, 7]] = 2.0, -1.0
     sparse = wb.KernelSHAP(lambda r: r @ weights, background.to_numpy(), l1_reg="bic").explain(x.to_numpy(), budget=200)

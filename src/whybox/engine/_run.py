@@ -29,7 +29,7 @@ from whybox.engine._cache import Cache, version_of
 from whybox.engine._checkpoint import Checkpoint
 from whybox.engine._clock import Stopwatch
 from whybox.engine._controls import Controls
-from whybox.engine._dedupe import Deduplicator
+from whybox.engine._dedupe import Deduplicator, share_repeated
 from whybox.engine._keep import Kept, keep_first, keep_in_cache
 from whybox.engine._outputs import as_device_outputs, as_outputs, check_finite
 from whybox.engine._rows import Described, Piece, PlainRows, UnitRows
@@ -179,7 +179,7 @@ class Run:
             pilot = unit.keys(_PILOT_ROWS)
             if pilot is None:
                 return None
-            self._deduping = bool(1.0 - len(np.unique(pilot[:, 0])) / len(pilot) >= _WORTH)
+            self._deduping = share_repeated(pilot[:, 0]) >= _WORTH
             if not self._deduping:
                 return None
         return unit.keys()

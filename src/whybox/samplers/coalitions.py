@@ -7,6 +7,7 @@ the budget covers it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import comb
 
 import numpy as np
@@ -16,7 +17,9 @@ from whybox.typing import Bools, Ints
 
 SCHEMES = ("leverage", "kernel", "chain")
 
-_ENUMERATED = 1 << 17  # classes up to this size are drawn by a permutation of their ranks, larger ones by rejection of repeats
+_RANKED = 1 << 62  # classes up to this size are drawn by rank, larger ones by rejection of repeats
+_ENUMERATED = 1 << 17  # of those, classes up to this size are written down once more than a few of their members are wanted
+_AT_ONCE = 128  # ranks, whatever the budget, so that a draw does not depend on it
 _BLOCK_CELLS = 1 << 14  # random keys are drawn in blocks whose size depends on d alone, so that a draw does not depend on the budget
 _GOLDEN = (5.0**0.5 - 1.0) / 2.0
 
@@ -135,12 +138,40 @@ def _first_overflow(pick: Ints, room: Ints) -> int:
 def _draw_class(d: int, s: int, count: int, rng: np.random.Generator) -> Bools:
     """(count, d) distinct coalitions of s members, no two of them complements."""
     total = _class_pairs(d, s)
-    if total > _ENUMERATED:
+    if total > _RANKED:
         return _draw_large(d, s, count, rng)
-    rank = rng.permutation(total)[:count]
+    rank = _shuffled(total, count, rng)
     if 2 * s == d:  # of each pair of the middle size, the one that holds the last feature
         return np.concatenate([_unrank(d - 1, s - 1, rank), np.ones((count, 1), dtype=bool)], axis=1)
     return _unrank(d, s, rank)
+
+
+def _shuffled(total: int, count: int, rng: np.random.Generator) -> Ints:
+    """The first numbers of a random permutation of 0 to total - 1, the same ones for every count.
+
+    They are drawn without writing all numbers down (Fisher and Yates, with the exchanged places in a dictionary). Whoever asks for more than
+    a few of a class that can be written down has the rest permuted at once.
+    """
+    found = np.empty(count, dtype=np.int64)
+    moved: dict[int, int] = {}
+    for start in range(0, count, _AT_ONCE):
+        if start and total <= _ENUMERATED:
+            rest = np.arange(total)
+            rest[list(moved)] = list(moved.values())
+            found[start:] = rng.permutation(rest[start:])[: count - start]
+            break
+        stop = min(start + _AT_ONCE, total)
+        picks = rng.integers(np.arange(start, stop), total)
+        for i, pick in enumerate(picks[: count - start].tolist(), start):
+            found[i] = moved.get(pick, pick)
+            moved[pick] = moved.get(i, i)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _binomials(d: int, k: int) -> Ints:
+    """(d,) C(c, k) for every c below d, cut beyond every rank to stay within int64."""
+    return np.array([min(comb(c, k), _RANKED) for c in range(d)], dtype=np.int64)
 
 
 def _unrank(d: int, s: int, rank: Ints) -> Bools:
@@ -148,8 +179,7 @@ def _unrank(d: int, s: int, rank: Ints) -> Bools:
     out = np.zeros((len(rank), d), dtype=bool)
     left = rank.astype(np.int64)
     for k in range(s, 0, -1):
-        # the k-th member is the largest c with C(c, k) <= what is left; binomials beyond every rank are cut to stay within int64
-        table = np.array([min(comb(c, k), _ENUMERATED + 1) for c in range(d)], dtype=np.int64)
+        table = _binomials(d, k)  # the k-th member is the largest c with C(c, k) <= what is left
         member = np.searchsorted(table, left, side="right") - 1
         out[np.arange(len(rank)), member] = True
         left -= table[member]
