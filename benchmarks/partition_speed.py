@@ -128,6 +128,22 @@ def errors(library: str, predict: Any, texts: list[str], budget: int) -> list[fl
     return found
 
 
+def coverage(words: int, budget: int, seeds: int = 10, largest: int = 20) -> dict[str, float]:
+    """Shares of whybox's 95 % intervals that hold the exact value, over four texts: of all words, and of the largest values."""
+    model, rng = setting(), np.random.default_rng(5)
+    texts = [document(rng, words, True) for _ in range(4)]
+    truth = np.stack([explain("whybox", model.predict_proba, [text], 10**6).values[0] for text in texts])
+    top = np.argsort(-np.abs(truth), axis=1)[:, :largest]
+    holds, errors = [], []
+    for seed in range(seeds):
+        e = explain("whybox", model.predict_proba, texts, budget, seed)
+        values, bars = np.stack(list(e.values)), np.stack(list(e.std_error))
+        holds.append(np.abs(values - truth) <= 1.96 * bars)
+        errors.append(np.sqrt(((values - truth) ** 2).mean(axis=1) / (truth**2).mean(axis=1)).mean())
+    of_largest = np.mean([np.take_along_axis(hold, top, axis=1).mean() for hold in holds])
+    return {"all": float(np.mean(holds)), "largest": float(of_largest), "error": float(np.mean(errors))}
+
+
 def measure(library: str, words: int, count: int, budget: int) -> dict[str, Any]:
     """In this process: warm up, then explain."""
     warnings.simplefilter("ignore")
@@ -185,6 +201,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=["50/1", "200/1", "600/1", "200/20"], help="words and texts")
     parser.add_argument("--no-rules", action="store_true", help="without the rules of Anchors")
     parser.add_argument("--quick", action="store_true", help="one repetition, one text of 200 words, few rules")
+    parser.add_argument("--coverage", action="store_true", help="instead: how often the 95 %% intervals hold the exact value")
     parser.add_argument("--out")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--rules", nargs=2, help=argparse.SUPPRESS)
@@ -195,6 +212,15 @@ def main() -> None:
         return
     if options.rules:
         print(json.dumps(measure_rules(options.rules[0], int(options.rules[1]))))
+        return
+    if options.coverage:
+        warnings.simplefilter("ignore")
+        found = {(words, budget): coverage(words, budget) for words in (120, 200) for budget in options.budgets}
+        lines = [
+            [str(words), str(budget), *(f"{run[name]:.3f}" for name in ("all", "largest", "error"))]
+            for (words, budget), run in found.items()
+        ]
+        print(table(["words", "budget", "all words", "20 largest values", "error"], lines))
         return
     if options.quick:
         options.repeats, options.budgets = 1, [500]

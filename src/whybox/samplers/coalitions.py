@@ -149,8 +149,8 @@ def _draw_class(d: int, s: int, count: int, rng: np.random.Generator) -> Bools:
 def _shuffled(total: int, count: int, rng: np.random.Generator) -> Ints:
     """The first numbers of a random permutation of 0 to total - 1, the same ones for every count.
 
-    They are drawn without writing all numbers down (Fisher and Yates, with the exchanged places in a dictionary). Whoever asks for more than
-    a few of a class that can be written down has the rest permuted at once.
+    They are drawn without writing all numbers down (Fisher and Yates, with the exchanged places in a dictionary). Whoever asks for
+    more than a few of a class that can be written down has the rest permuted at once.
     """
     found = np.empty(count, dtype=np.int64)
     moved: dict[int, int] = {}

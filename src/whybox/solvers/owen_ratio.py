@@ -14,6 +14,7 @@ from whybox.typing import Bools, Floats, Ints
 FADING = (0.0, 0.25, 0.5, 0.75, 1.0)  # contributions among k features are taken to fade as (k + 1)**-e: one of these
 _STEP, _BELOW, _ABOVE = 0.5, 4.0, 1.5  # of the quadrature, on the logarithm of the rate
 _CLEAR = 0.98  # a faster fading must leave less than this of the scatter
+_COMMON = 2.0  # orders that what all features have in common counts for
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,11 @@ def solve_ratio(forward: Floats, backward: Floats, before: Ints, counted: Bools,
     whole = own.sum(axis=1, keepdims=True)
     values = values + np.divide(own, whole, out=np.zeros_like(own), where=whole > 0) * left[:, None]
     common = variance.mean(axis=1, keepdims=True)
+    size = (values**2).mean(axis=1, keepdims=True)
+    larger = np.divide(values**2, size, out=np.zeros_like(values), where=size > 0)
+    common = common * np.maximum(larger, 1.0)  # what adds much also varies much, which few orders may not show yet
     widened = np.where(several, stdtrit(count + 1, 0.975) / 1.959963984540054, 1.0) ** 2
-    return Ratio(values, widened * (count * variance + common) / (count + 1) / count, taken)
+    return Ratio(values, widened * (count * variance + _COMMON * common) / (count + _COMMON) / count, taken)
 
 
 def _of_gap(spread: Floats, gap: Floats, several: Bools) -> Floats:
