@@ -198,7 +198,7 @@ def row_nbytes(rows: Rows) -> int:
         return max(int(np.prod(rows.shape[1:], dtype=np.int64)) * int(itemsize), 1)
     if is_array(rows[0]):  # images of several shapes
         return max(sum(row_nbytes(row[None, ...]) for row in rows) // n, 1)
-    return max(sum(len(row) for row in rows) // n, 1) if isinstance(rows[0], str) else 64
+    return max(sum(map(len, rows)) // n, 1) if isinstance(rows[0], str) else 64
 
 
 def promote(a: NDArray[Any], b: NDArray[Any], what: str) -> tuple[NDArray[Any], NDArray[Any]]:

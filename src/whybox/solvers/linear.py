@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox.errors import OptionError
+from whybox.solvers import _complements as complements
 from whybox.typing import Bools, Floats, Ints
 
 Selection = Literal["none", "auto", "forward_selection", "highest_weights", "lasso_path"]
@@ -65,13 +66,19 @@ def moments(z: NDArray[Any], w: Floats, y: Floats) -> Moments:
     mean_y /= total[:, None]
     d, t = z.shape[2], y.shape[2]
     zz, zy, yy = np.zeros((len(z), d, d)), np.zeros((len(z), d, t)), np.zeros((len(z), t))
-    for s in _blocks(z.shape[1]):
-        root = np.sqrt(w[:, s, None])
-        zc, yc = root * (z[:, s] - mean_z[:, None]), root * (y[:, s] - mean_y[:, None])
-        turned = zc.transpose(0, 2, 1)
-        zz += turned @ zc  # of a matrix with itself: half the work
-        zy += turned @ yc
-        yy += np.add.reduce(yc**2, axis=1)
+    for s in complements.blocks(z.shape[1]) if z.dtype == np.bool_ else _blocks(z.shape[1]):
+        for rows, paired in complements.kinds(z[:, s]):
+            part, weight, mean, yc = z[rows, s], w[rows, s], mean_z[rows], y[rows, s] - mean_y[rows, None]
+            if paired:
+                products = complements.paired_products(part, weight, yc, mean)
+            else:
+                root = np.sqrt(weight[..., None])
+                zc = root * (part - mean[:, None])
+                turned = zc.transpose(0, 2, 1)
+                products = turned @ zc, turned @ (root * yc)  # of a matrix with itself: half the work
+            zz[rows] += products[0]
+            zy[rows] += products[1]
+            yy[rows] += np.add.reduce(weight[..., None] * yc**2, axis=1)
     constant = np.asarray((z == z[:, :1]).all(axis=1))  # exactly, where rounding of the mean would leave a trace
     zz[constant[:, :, None] | constant[:, None, :]] = 0.0
     zy[constant] = 0.0

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whybox.solvers import _complements as complements
 from whybox.solvers.linear import Moments, Selection, moments, r2, ridge, select, std_error
 from whybox.typing import Bools, Floats
 
 _MOST = 0.7  # more shrinkage would trust the surrogate further than intervals that cover allow (benchmarks/lime_stability.py)
-_PAIRED_BLOCK = 512  # samples at once, an even number
 _LEAST = 6  # features from which shrinkage towards the surrogate is sure to help (James and Stein 1961, and the estimate of the spread)
 
 
@@ -130,17 +130,21 @@ def paired_std_error(z: NDArray[Any], w: Floats, y: Floats, found: Moments, valu
     """
     n, d, t = values.shape
     meat = np.zeros((n, t, d))
-    for start in (0, *range(1, z.shape[1], _PAIRED_BLOCK)):
-        s = slice(start, start + _PAIRED_BLOCK if start else 1)
-        zc = z[:, s] - found.z[:, None]
-        error = y[:, s] - found.y[:, None] - zc @ values
-        for output in range(t):
-            pull = zc @ inverse[:, min(output, inverse.shape[1] - 1)]
-            leverage = w[:, s] * (np.add.reduce(pull * zc, axis=2) + 1.0 / found.total[:, None])
-            pull *= (error[..., output] * (w[:, s] / np.maximum(1.0 - leverage, 1e-3)))[..., None]
-            whole = pull.shape[1] // 2 * 2
-            meat[:, output] += np.add.reduce((pull[:, 0:whole:2] + pull[:, 1:whole:2]) ** 2, axis=1)
-            meat[:, output] += np.add.reduce(pull[:, whole:] ** 2, axis=1)
+    for s in complements.blocks(z.shape[1]):
+        for rows, paired in complements.kinds(z[:, s]):
+            part, weight, yc, mean = z[rows, s], w[rows, s], y[rows, s] - found.y[rows, None], found.z[rows]
+            if paired:
+                meat[rows] += complements.paired_meat(part, weight, yc, mean, found.total[rows], values[rows], inverse[rows])
+                continue
+            zc = part - mean[:, None]
+            error = yc - zc @ values[rows]
+            for output in range(t):
+                pull = zc @ inverse[rows, min(output, inverse.shape[1] - 1)]
+                leverage = weight * (np.add.reduce(pull * zc, axis=2) + 1.0 / found.total[rows, None])
+                pull *= (error[..., output] * (weight / np.maximum(1.0 - leverage, 1e-3)))[..., None]
+                whole = pull.shape[1] // 2 * 2
+                meat[rows, output] += np.add.reduce((pull[:, 0:whole:2] + pull[:, 1:whole:2]) ** 2, axis=1)
+                meat[rows, output] += np.add.reduce(pull[:, whole:] ** 2, axis=1)
     bias = alpha * np.matmul(inverse, values.transpose(0, 2, 1)[..., None])[..., 0]
     error_of: Floats = np.sqrt(meat + bias**2).transpose(0, 2, 1)
     return error_of
