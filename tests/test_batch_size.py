@@ -159,6 +159,22 @@ def test_a_model_of_costly_calls_gets_few_of_them():
     assert len(calls) < 60
 
 
+def test_rows_that_are_there_already_are_sent_in_growing_batches_too():
+    """Explained rows, and those that a surrogate learns from."""
+
+    def costly(rows):
+        until = time.process_time() + 0.002
+        while time.process_time() < until:
+            pass
+        return rows.sum(axis=1)
+
+    model = Model(name="costly", predict=costly)
+    with Engine(controls=False).start(model) as run:
+        rows = np.random.default_rng(0).normal(size=(50_000, 3))
+        np.testing.assert_array_equal(run.predict(rows)[:, 0], rows.sum(axis=1))
+    assert run.stats.n_calls < 80  # of 64 rows each there would be 782
+
+
 def test_a_stopwatch_tells_waiting_from_working():
     time.sleep(0.5)  # threads of a numerical library spin on for a while after their work
     watch = Stopwatch()

@@ -50,6 +50,7 @@ class BatchSizer:
         self._waits = False  # on an accelerator
         self._memory = False  # whether it once ran out
         self._batches, self._again = 0, _AGAIN
+        self.capped = False
 
     @property
     def settled(self) -> bool:
@@ -58,6 +59,7 @@ class BatchSizer:
 
     def cap_bytes(self, row_nbytes: int, accelerator: bool = False) -> None:
         """Keep a batch within the byte budget of the host or of an accelerator (automatic sizes only)."""
+        self.capped = True
         if not self.auto:
             return
         if accelerator:

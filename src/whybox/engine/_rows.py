@@ -32,7 +32,7 @@ class PlainRows:
     n: int
     run: int = 1
     group: int = 1
-    learn: bool = False  # what is there already costs nothing to compose
+    composed: bool = False
 
     def compose(self, start: int, stop: int) -> Rows:
         return take_rows(self.rows, np.arange(start, stop, dtype=np.int64))
@@ -50,7 +50,7 @@ class PlainRows:
 class UnitRows:
     """Rows of several pieces of asks, one after the other."""
 
-    learn = True
+    composed = True
 
     def __init__(self, bound: Bound, pieces: list[Piece]) -> None:
         self._bound, self._pieces = bound, pieces

@@ -59,7 +59,11 @@ class Run:
         self._engine, self._model, self._log, self._bar = engine, model, checkpoint, progress
         most = model.max_batch if engine.max_batch is None else engine.max_batch
         wanted = model.batch_rows if model.remote is None else model.remote.busy_batch
-        self._sizer = BatchSizer(engine.batch_size, most, wanted, remote=model.remote is not None)
+        # rows that are there already cost nothing to compose, so their best batch is another one
+        self._sizers = {
+            composed: BatchSizer(engine.batch_size, most, wanted, remote=model.remote is not None) for composed in (True, False)
+        }
+        self._sizer = self._sizers[True]
         self._cache = None if engine.cache is None else Cache(engine.cache, version_of(model))
         self._controls = Controls(model.name, model.rounding) if engine.controls else None
         self._dedupe = Deduplicator()
@@ -198,6 +202,7 @@ class Run:
                 outputs[at], answered[at] = values, True
                 self._counts["n_resumed"] += len(at)
         position, resumed = 0, bool(answered.any())
+        sizer = self._sizer = self._sizers[unit.composed]
         parts: list[Array] = []
         while position < n:
             if answered[position]:
@@ -205,25 +210,22 @@ class Run:
                 continue
             gap = np.flatnonzero(answered[position:]) if resumed else _NO_GAP
             stop = position + int(gap[0]) if len(gap) else n
-            size = self._sizer.next(
-                position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0
-            )
+            size = sizer.next(position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0)
             here = slice(position, position + size)
             kept = None if self._log is None or self._model.stream is None else Kept(self._log, self._unit, position, size)
             watch = Stopwatch()
             try:
                 rows = self._composed(unit, position, size, None if index is None else index[here])
-                if self._counts["n_calls"] == 0:
-                    self._sizer.cap_bytes(row_nbytes(rows), on_accelerator(rows))
-                    if self._sizer.size < size:
+                if not sizer.capped:
+                    sizer.cap_bytes(row_nbytes(rows), on_accelerator(rows))
+                    if sizer.size < size:
                         continue
                 values = self._batch(rows, size, position, kept)
             except Exception as error:
-                if is_out_of_memory(error) and self._sizer.ran_out_of_memory(size):
+                if is_out_of_memory(error) and sizer.ran_out_of_memory(size):
                     continue
                 raise
-            if unit.learn:
-                self._sizer.took(size, watch.read(), None if self._sizer.settled or is_array(rows) else size * row_nbytes(rows))
+            sizer.took(size, watch.read(), None if sizer.settled or is_array(rows) else size * row_nbytes(rows))
             del rows  # else two batches are held while the next is composed
             if is_numpy(values) and not parts:
                 if outputs.shape[1] != values.shape[1]:
