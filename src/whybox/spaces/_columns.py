@@ -14,6 +14,7 @@ from whybox._cells import cell_texts
 from whybox.typing import Array, Bools, Ints, Rows
 
 _BITS_BYTES = 16 << 20  # of a mask as wide as the cells, which is kept
+_KEPT = 16  # masks: where each instance has coalitions of its own, keeping them is in vain
 _LOOP_BYTES = 8000  # of the innermost loop of composing: shorter ones are slower
 
 
@@ -140,7 +141,7 @@ class ArrayColumns:
         if key not in kept:
             cells = np.repeat(np.negative(mask.view(np.uint8)), self.x.itemsize, axis=1) if bits else mask
             wide = cells if b == 1 else np.repeat(cells, b, axis=0).reshape(len(mask), -1)
-            while kept and sum(held.nbytes for _, held in kept.values()) + wide.nbytes > _BITS_BYTES:
+            while kept and (len(kept) >= _KEPT or sum(held.nbytes for _, held in kept.values()) + wide.nbytes > _BITS_BYTES):
                 del kept[next(iter(kept))]
             kept[key] = mask, wide  # mask is held, so its address stays its own
         return kept[key][1]
