@@ -75,7 +75,7 @@ def test_guided_process_has_half_the_error_of_paired_least_squares(job, budget):
     _, x, game, _, bound = job
     rows, truth = x[1000:1040], game.shapley(x[1000:1040])
     errors = []
-    for seed in range(3):
+    for seed in range(6):
         codes = coalitions(D, budget, generator(seed, "codes"))
         sides = right_hand_sides(game, rows, codes)
         plain = solve_least_squares(codes, *sides)

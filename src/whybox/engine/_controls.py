@@ -89,7 +89,7 @@ class Controls:
             self._warned = True
             warnings.warn(
                 f"{self._model} is not deterministic: answers repeat to {self.repeat_sd:.3g}; "
-                "standard errors include this noise, and equal seeds do not give equal values",
+                "equal seeds do not give equal values; standard errors of sampled values include this noise, those of exact ones do not",
                 NoisyModelWarning,
                 stacklevel=2,
             )

@@ -11,6 +11,8 @@ from whybox._arrays import is_array, namespace, to_numpy
 from whybox.errors import OutputShapeError, OutputValueError
 from whybox.typing import Array, Floats
 
+_LARGEST = 1e150  # of an output
+
 
 def as_outputs(answer: Any, n: int, model: str) -> tuple[Floats, bool]:
     """A model's answer as a (n, k) float64 array of its own memory.
@@ -85,10 +87,16 @@ def check_finite(outputs: Floats, model: str, first_row: int, on_nan: str) -> in
     """Count NaN rows, or refuse them.
 
     Raises:
-        OutputValueError: an output is infinite, or NaN while ``on_nan="raise"``.
+        OutputValueError: an output is infinite or so large that its square is, or NaN while ``on_nan="raise"``.
     """
-    if bool(np.isfinite(outputs.sum())):  # one pass; a sum of finite values overflows only beyond 1e308, and then the exact test decides
+    flat = outputs.reshape(-1)
+    if bool(np.isfinite(np.dot(flat, flat))):  # one pass; otherwise the exact tests decide
         return 0
+    if bool((np.abs(outputs) > _LARGEST).any()) and not np.isinf(outputs).any():
+        raise OutputValueError(
+            f"{model}: outputs up to {np.nanmax(np.abs(outputs)):.3g}, whose sums and squares overflow; explain a smaller scale, "
+            "such as the logarithm"
+        )
     infinite = np.isinf(outputs).any(axis=1)
     nan = np.isnan(outputs).any(axis=1)
     if infinite.any():

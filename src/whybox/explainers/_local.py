@@ -235,7 +235,7 @@ def _surrogates(job: Job, plan: LocalPlan, codes: Floats, y: Floats, stage: int)
         or np.isnan(y).any()
     ):
         return None
-    free = unit_points(n_free(len(codes)), bound.d, generator(job.request.seed, "free points", bound.d, stage), "monte-carlo")
+    free = unit_points(n_free(len(codes), levels), bound.d, generator(job.request.seed, "free points", bound.d, stage), "monte-carlo")
     mirrored = k == 2 and bool(np.abs(y.sum(axis=1) - 1.0).max() < 1e-9)
     fitted, beyond = np.zeros(y.shape), np.zeros((len(free), k))
     for output in [1] if mirrored else wanted.tolist():

@@ -148,15 +148,31 @@ class _Part:
         self.known = np.concatenate([self.known, job.select(answers, rows).transpose(0, 2, 1)], axis=2)
         plan = self.plans[stage]
         solve = _bind(plan, guide, rows, outputs)
-        self.values[now], self.errors[now] = _solve_mirrored(solve, plan.codes, self.known, self.none[now], self.full[now], methods)
+        values, errors = _solve_mirrored(solve, plan.codes, self.known, self.none[now], self.full[now], methods)
+        if stage and not plan.complete:
+            errors = _checked(errors, np.abs(values - self.values[now]), self.errors[now])
+        self.values[now], self.errors[now] = values, errors
 
     def goes_on(self, stage: int, tol: float | None) -> bool:
         """Whether another round follows; only the rows that need it stay open."""
         if tol is None or self.plans[stage].complete or stage == len(self.plans) - 1:
             return False
-        left = self.errors[self.open].max(axis=(1, 2)) > tol
+        most = self.errors[self.open].max(axis=(1, 2))
+        left = most > (tol if stage else 0.0)  # the first round's errors have not been tried yet
         self.open, self.known = self.open[left], self.known[left]
         return bool(left.any())
+
+
+def _checked(errors: Floats, moved: Floats, before: Floats) -> Floats:
+    """Standard errors (n, d, q), widened by as much as those of the round before were too small for what has moved since.
+
+    An estimate moves by less than its standard error when coalitions are added, the root mean square over features. A solver that takes
+    what it has not seen yet for absent is found out here.
+    """
+    size, expected = (np.sqrt((part**2).mean(axis=1, keepdims=True)) for part in (moved, before))
+    factor = np.maximum(np.divide(size, expected, out=np.ones_like(size), where=expected > 0), 1.0)
+    widened: Floats = np.where(expected > 0, errors * factor, np.maximum(errors, size))
+    return widened
 
 
 def _solve_block(

@@ -61,13 +61,16 @@ def clip_to_all(d: int, coalitions: int) -> int:
 
 
 def resolve_budget(budget: int | Budget | None, tol: float | None, d: int, draws: int, most: int = TOLERANCE_EXTRA) -> int:
-    """Coalitions a row: the default is ``2 d + 512`` (with ``tol``: up to ``2 d + most``), or all of them if these are fewer.
+    """Coalitions a row: the default is ``2 d + 512``, or all of them if these are at most twice as many: exact values cost no solver.
+
+    With ``tol`` the default is up to ``2 d + most``, or all of them if these are fewer.
 
     Raises:
         OptionError: the budget is no positive whole number and no :class:`Budget`.
     """
     if budget is None:
-        return clip_to_all(d, 2 * d + (DEFAULT_EXTRA if tol is None else most))
+        usual = 2 * d + (DEFAULT_EXTRA if tol is None else most)
+        return clip_to_all(d, 2 * usual if tol is None and clip_to_all(d, 2 * usual) < 2 * usual else usual)
     if isinstance(budget, Budget):
         return budget.resolve(d, draws)
     return clip_to_all(d, count("budget", budget))

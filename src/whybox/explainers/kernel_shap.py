@@ -154,10 +154,11 @@ class KernelSHAP:
             seed: of the coalitions; the same seed gives the same bits.
             target: None (default) explains every output, "predicted" each row's largest one; or an output's name or position.
             budget: coalitions a row, or :class:`whybox.Budget` in model rows. Default ``2 d + 512``, or all ``2**d - 2`` if these are
-                fewer.
+                at most twice as many (up to d = 10): then values are exact.
             tol: go on, doubling the coalitions, until every standard error of a row is at most this, in units of the output; ``budget``
                 is then the most coalitions (default ``2 d + 2400``, as far as the odd Gaussian process goes; with more than 256
                 features ``2 d + 16384``). Beyond 3,000 coalitions "auto" takes least squares, which needs many more to be as close.
+                Two rounds at least: errors that the second finds too small are widened, by as much as the values have moved.
             progress: show a progress bar.
             checkpoint: path of a log of answered batches, from which an interrupted call goes on.
 

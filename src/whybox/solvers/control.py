@@ -19,6 +19,7 @@ from whybox.typing import Floats, Ints
 _ROWS = 32  # explained rows at once; fixed, because the shape of a matrix product decides its last bits
 _CHUNK = 4096
 _EDGE = 1e-6
+_WORK, _LEAST = 4 * 10**9, 4_000  # products of levels, and points, at most and at least
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,12 @@ def n_folds(m: int) -> int:
     return 10 if m < 1500 else 5 if m < 3000 else 3
 
 
-def n_free(m: int) -> int:
-    """Free points for m queried points, shared by the folds: so many that their own error is small beside that of the queries."""
-    return min(max(24 * m, 48_000), 120_000)
+def n_free(m: int, levels: int) -> int:
+    """Free points for m queried points, shared by the folds: so many that their own error is small beside that of the queries.
+
+    Work grows with the square of the number of levels of all features, so that beyond 180 of them there are fewer points.
+    """
+    return min(max(24 * m, 48_000), 120_000, max(_WORK // levels**2, _LEAST))
 
 
 def fit_surrogate(points: Floats, y: Floats, free: Floats, *, bounded: bool) -> Surrogate:

@@ -77,7 +77,8 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
     constant = np.maximum(np.abs(pairs.g).max(axis=1), np.abs(pairs.total)) <= pairs.grain
     linear = constant | _linear(pairs, fit)
     complete = len(pairs.z) == 2 ** (d - 1) - 1  # all coalitions: least squares is exact
-    sure = constant | complete | (linear & (fit.dof >= 3))
+    # with few pairs to spare an interaction of third order, which shows in a quarter of them, may well have been missed
+    sure = constant | complete | (linear & (fit.dof >= max(d, 3)))
     design = Design.of(pairs.z)
     # as many pairs as free values: least squares passes through all of them, like a permutation, and is exact where the game is linear
     keep = sure | linear | (fit.dof == 0 and len(pairs.z) == d - 1)

@@ -30,6 +30,7 @@ _ENDS = 1e-8  # noise of the full coalition's observation, which is known exactl
 _CONSTANT = 100.0  # prior variance of the even part's constant, over the variance of the odd part
 _CORNER = 1e100  # larger than any square of whitened observations
 _LONGEST = 2.0  # of an extrapolation, where 1 is the second step itself; longer ones overshoot
+_LEAST_SPREAD = 0.6  # of the errors of leaving one out: where features that matter are few, pairs have likes that give them away
 _TINY = 1e-300
 
 
@@ -138,6 +139,16 @@ def _roots(stack: Floats) -> Floats:
         return out
 
 
+def _spread(alpha: Floats, diagonal: Floats, s2: float) -> float:
+    """How wide the errors of leaving one pair out are, as mean squares over what was expected: of each pair, and of all pairs together.
+
+    The larger of both, within reason: where pairs agree in all features that matter, each is predicted from its likes without an error,
+    which says nothing about the coalitions that no pair is like.
+    """
+    squares = alpha**2 / diagonal / max(s2, _TINY)
+    return max(float(squares.mean()), float((squares / diagonal).sum() / (1.0 / diagonal).sum()), _LEAST_SPREAD)
+
+
 def _observations(data: Data) -> list[tuple[Floats, float]]:
     """Observations (n + 1,) and weight of each part that is used: the odd one, and the even one if it is there."""
     return [(data.odd, 1.0)] if data.even is None else [(data.odd, 1.0), (data.even, _EVEN_WEIGHT)]
@@ -198,7 +209,7 @@ def _stepped(data: Data, prior: Prior) -> Prior | None:
         inverse *= 2.0
         np.fill_diagonal(inverse, diagonal)  # now sum(inverse * m) is tr(A^-1 m) for every symmetric m
         if not which:  # leave-one-out errors are alpha_i / (A^-1)_ii, of variance s2 / (A^-1)_ii
-            spread = float((alpha[:n] ** 2 / diagonal[:n]).mean()) / max(float(y @ alpha) / len(y), _TINY)
+            spread = _spread(alpha[:n], diagonal[:n], float(y @ alpha) / len(y))
         moved = points * alpha[:, None]
         # dA / dq_i = (slope z_i z_i' - q_i k) / (1 - q_i^2)
         shown += weight * ((moved * (slope @ moved)).sum(axis=0) - q * float(alpha @ k @ alpha))

@@ -129,8 +129,8 @@ def solve_ratio(forward: Floats, backward: Floats, before: Ints, counted: Bools,
     whole = own.sum(axis=1, keepdims=True)
     values = values + np.divide(own, whole, out=np.zeros_like(own), where=whole > 0) * left[:, None]
     common = variance.mean(axis=1, keepdims=True)
-    size = (values**2).mean(axis=1, keepdims=True)
-    larger = np.divide(values**2, size, out=np.zeros_like(values), where=size > 0)
+    size = np.sqrt((values**2).mean(axis=1, keepdims=True))
+    larger = np.divide(np.abs(values), size, out=np.zeros_like(values), where=size > 0)
     common = common * np.maximum(larger, 1.0)  # what adds much also varies much, which few orders may not show yet
     widened = np.where(several, stdtrit(count + 1, 0.975) / 1.959963984540054, 1.0) ** 2
     return Ratio(values, widened * (count * variance + _COMMON * common) / (count + _COMMON) / count, taken)

@@ -53,7 +53,9 @@ def solve_permutation(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) 
     values = each.mean(axis=1)
     if p > 1:
         widen = float(stats.t.ppf(0.975, p - 1)) / 1.959963984540054
-        error = widen * each.std(axis=1, ddof=1) / np.sqrt(p)
+        variance = each.var(axis=1, ddof=1)
+        common = variance.mean(axis=1, keepdims=True)  # as one permutation more: a few may agree on a feature by chance
+        error = widen * np.sqrt((p * variance + common) / (p + 1) / p)
     else:
         even = np.concatenate([v_empty[:, None] + v_full[:, None], v[:, 0::2] + v[:, 1::2], v_empty[:, None] + v_full[:, None]], axis=1)
         gap = 0.5 * np.diff(even, axis=1)  # half of forward minus backward contribution
