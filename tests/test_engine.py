@@ -410,3 +410,21 @@ def test_honest_models_raise_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run_job(honest)
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [lambda rows: np.sort(rows @ np.arange(1.0, 7.0)), lambda rows: rows.sum(axis=1) - rows.mean(axis=0).sum()],
+    ids=["sorted", "less the batch's mean"],
+)
+def test_a_small_job_has_a_control_row_too(predict):
+    x = np.random.default_rng(0).normal(size=(3, 6))
+    with pytest.raises(OutputOrderError):
+        ExactSHAP(predict, np.zeros((1, 6))).explain(x)
+
+
+def test_outputs_whose_sums_overflow_are_refused_by_name():
+    with pytest.raises(OutputValueError, match="overflow"):
+        ExactSHAP(lambda rows: rows.sum(axis=1) * 1e308, np.zeros((3, 3))).explain(np.full((1, 3), 0.5))
+    e = ExactSHAP(lambda rows: rows.sum(axis=1) * 1e140, np.zeros((3, 3))).explain(np.full((1, 3), 0.5))
+    np.testing.assert_allclose(e.values, 0.5e140)

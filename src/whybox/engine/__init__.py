@@ -28,7 +28,8 @@ class Engine:
         max_batch: the most rows that the model takes; None (default) asks the model's adapter.
         dedupe: send identical rows of a job once, by exact comparison: "auto" (default: where at least a quarter of a first sample are
             duplicates), True or False.
-        controls: send about 1 % of the rows of some batches twice, to notice noisy models and swapped rows. Default True.
+        controls: send about 1 % of the rows of some batches twice, one at least, to notice noisy models and swapped rows. Batches of 32
+            rows or fewer have none: :func:`whybox.testing.check_model` judges a model beforehand. Default True.
         on_nan: "raise" (default), or "skip" to leave rows with NaN outputs out of the averages and count them.
         retries: how often a call is repeated after a transient error. Default 3.
         retry_on: exceptions that count as transient. Default ConnectionError and TimeoutError.

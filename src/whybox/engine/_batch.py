@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whybox.engine._clock import Spent
+from whybox.engine._controls import room
 from whybox.engine._search import SizeSearch
 from whybox.errors import OptionError
 from whybox.typing import BatchSize
@@ -114,7 +115,7 @@ class BatchSizer:
             share: leave room for one control row in so many rows; 0 leaves none.
         """
         size = min(self.size, self.limit)
-        size -= size // share if share else 0
+        size -= room(size, share) if share else 0
         behind = position % run
         if behind and size >= run - behind:
             size = run - behind

@@ -10,8 +10,14 @@ import numpy as np
 from whybox.errors import OutputOrderError
 from whybox.typing import Floats, Ints
 
-_SHARE = 100  # one control row in a hundred, and only in the batches 1, 2, 4, 8, ...
+_SHARE = 100  # one control row in a hundred, one at least, and only in the batches 1, 2, 4, 8, ...
+_LEAST = 33  # rows of a batch that has any: of fewer, one would be much
 _TOLERANCE = 1e-4  # of the outputs' spread: what float32 arithmetic of another batch size may move
+
+
+def room(n: int, share: int) -> int:
+    """Control rows of a batch of n, one in so many."""
+    return 0 if n < _LEAST else max(n // share, 1)
 
 
 class NoisyModelWarning(UserWarning):
@@ -46,10 +52,10 @@ class Controls:
     def choose(self, n: int) -> Ints:
         """Positions of the rows of the next batch to send again, in reversed order."""
         self._batches += 1
-        if self._batches < self._due or n < _SHARE:
+        if self._batches < self._due or n < _LEAST:
             return np.empty(0, dtype=np.int64)
         self._due = 2 * self._batches
-        count = n // _SHARE
+        count = room(n, _SHARE)
         return np.linspace(0, n - 1, count + 2).astype(np.int64)[1:-1][::-1].copy()
 
     def judge(self, first: Floats, again: Floats, batch: Floats, ask: Callable[[], Floats]) -> None:

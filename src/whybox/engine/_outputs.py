@@ -90,7 +90,9 @@ def check_finite(outputs: Floats, model: str, first_row: int, on_nan: str) -> in
         OutputValueError: an output is infinite or so large that its square is, or NaN while ``on_nan="raise"``.
     """
     flat = outputs.reshape(-1)
-    if bool(np.isfinite(np.dot(flat, flat))):  # one pass; otherwise the exact tests decide
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.dot(flat, flat)
+    if bool(np.isfinite(squares)):  # one pass; otherwise the exact tests decide
         return 0
     if bool((np.abs(outputs) > _LARGEST).any()) and not np.isinf(outputs).any():
         raise OutputValueError(
