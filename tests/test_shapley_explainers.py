@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 
 import whybox as wb
-from whybox.errors import BudgetError, InputError, OptionError
+from whybox.errors import BudgetError, InputError, OptionError, OutputShapeError
 from whybox.testing import RecordingModel
 
 
@@ -294,3 +294,32 @@ def test_a_tolerance_asks_an_exact_explainer_for_nothing_less():
     np.testing.assert_allclose(e.values, [[1.125, *[0.125] * 7]])
     with pytest.raises(OptionError, match="tol"):
         wb.ExactSHAP(lambda rows: rows[:, 0], np.zeros((1, 8))).explain(x, tol=-1.0)
+
+
+def test_columns_of_a_models_table_name_its_outputs():
+    frame = pd.DataFrame({"u": [1.0, 2.0, 4.0], "v": [3.0, 4.0, 1.0]})
+
+    def model(rows):
+        return pd.DataFrame({"risk": rows.u * rows.v, "loss": rows.v})
+
+    e = wb.ExactSHAP(model, frame).explain(frame)
+    assert e.output_names == ("risk", "loss")
+    np.testing.assert_array_equal(wb.ExactSHAP(model, frame).explain(frame, target="loss").values, e.values[..., 1])
+
+    def turned(rows):
+        return model(rows)[["risk", "loss"] if len(rows) == 3 else ["loss", "risk"]]
+
+    with pytest.raises(OutputShapeError, match="columns"):
+        wb.ExactSHAP(turned, frame).explain(frame)
+
+
+def test_repeated_rows_are_asked_once_and_come_back_in_their_places():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20_000, 3))[rng.integers(0, 12_000, 20_000)]
+    e = wb.Occlusion(curved3, np.zeros((1, 3))).explain(x)
+    np.testing.assert_array_equal(e.predictions, curved3(x))
+    assert e.n_queries < 4.3 * len(np.unique(x, axis=0))
+
+
+def curved3(rows):
+    return rows[:, 0] * rows[:, 1] + rows[:, 2]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import is_array, namespace, to_numpy
+from whybox._arrays import is_array, is_frame, namespace, to_numpy
 from whybox.errors import OutputShapeError, OutputValueError
 from whybox.typing import Array, Floats
 
@@ -32,6 +32,25 @@ def as_outputs(answer: Any, n: int, model: str) -> tuple[Floats, bool]:
     array = _as_array(answer, model)
     _check_shape(tuple(array.shape), n, model)
     return np.array(array, dtype=np.float64, copy=True).reshape(n, -1), array.ndim == 1
+
+
+def same_columns(answer: Any, before: tuple[str, ...] | None, model: str) -> tuple[str, ...] | None:
+    """Names of the outputs, where the model answers with a table of named columns.
+
+    Args:
+        answer: what the model returned.
+        before: names in its earlier answers, or None.
+        model: the model's name, for messages.
+
+    Raises:
+        OutputShapeError: columns have other names than before, or stand in another order.
+    """
+    if not is_frame(answer) or not all(isinstance(name, str) for name in answer.columns):
+        return before
+    names = tuple(answer.columns)
+    if before is not None and names != before:
+        raise OutputShapeError(f"{model}: returned columns {list(before)} before and {list(names)} now; keep their names and order")
+    return names
 
 
 def as_device_outputs(answer: Array, n: int, model: str) -> tuple[Array, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +32,8 @@ from whybox.engine._clock import Stopwatch
 from whybox.engine._controls import Controls
 from whybox.engine._dedupe import Deduplicator, share_repeated
 from whybox.engine._keep import Kept, keep_first, keep_in_cache
-from whybox.engine._outputs import as_device_outputs, as_outputs, check_finite
-from whybox.engine._rows import Described, Piece, PlainRows, UnitRows
+from whybox.engine._outputs import as_device_outputs, as_outputs, check_finite, same_columns
+from whybox.engine._rows import Described, PlainRows, UnitRows, cut
 from whybox.errors import BudgetError, OutputShapeError
 from whybox.typing import Array, Ask, Bound, Floats, Ints, Model, OnAnswer, Rows, RunStats
 
@@ -59,10 +60,8 @@ class Run:
         self._engine, self._model, self._log, self._bar = engine, model, checkpoint, progress
         most = model.max_batch if engine.max_batch is None else engine.max_batch
         wanted = model.batch_rows if model.remote is None else model.remote.busy_batch
-        # rows that are there already cost nothing to compose, so their best batch is another one
-        self._sizers = {
-            composed: BatchSizer(engine.batch_size, most, wanted, remote=model.remote is not None) for composed in (True, False)
-        }
+        sizer = partial(BatchSizer, engine.batch_size, most, wanted, remote=model.remote is not None)
+        self._sizers = {True: sizer(), False: sizer()}  # of composed rows, and of rows that are there already: these cost only the model
         self._sizer = self._sizers[True]
         self._cache = None if engine.cache is None else Cache(engine.cache, version_of(model))
         self._controls = Controls(model.name, model.rounding) if engine.controls else None
@@ -77,6 +76,7 @@ class Run:
         self._stream: Callable[[Callable[[], Rows]], Rows] | None = None
         self.n_outputs: int | None = None
         self.one_axis = False
+        self.columns: tuple[str, ...] | None = None  # of the tables that the model answers with
 
     def __enter__(self) -> Run:
         return self
@@ -116,7 +116,7 @@ class Run:
             BudgetError: the next batch would go past ``max_queries``.
         """
         results: list[Floats | None] = [None] * len(asks)
-        for unit in self._cut(bound, asks):
+        for unit in cut(bound, asks, max(_UNIT_BYTES // (8 * (self.n_outputs or 1)), 1)):
             outputs = self._unit_outputs(UnitRows(bound, unit))
             outputs = outputs if getattr(bound, "folds_arrays", False) else to_numpy(outputs)
             for piece in unit:
@@ -132,28 +132,6 @@ class Run:
                 whole[piece.first_instance : piece.first_instance + n, piece.first_code : piece.first_code + m] = folded
         width = self.n_outputs or 1
         return [np.empty((len(a.instances), len(a.codes), width)) if r is None else r for a, r in zip(asks, results, strict=True)]
-
-    def _cut(self, bound: Bound, asks: Sequence[Ask]) -> list[list[Piece]]:
-        """Asks cut and gathered so that a unit's outputs fit the memory that may be held."""
-        most = max(_UNIT_BYTES // (8 * (self.n_outputs or 1)), 1)
-        units: list[list[Piece]] = [[]]
-        filled = 0
-        for position, ask in enumerate(asks):
-            n, m = len(ask.instances), len(ask.codes)
-            if n * m == 0:
-                continue
-            codes = min(m, max(most // bound.draws, 1))
-            instances = max(most // (codes * bound.draws), 1) if codes == m else 1
-            for j in range(0, m, codes):
-                for i in range(0, n, instances):
-                    part = Ask(ask.instances[i : i + instances], ask.codes[j : j + codes])
-                    size = len(part.instances) * len(part.codes) * bound.draws
-                    if filled and filled + size > most:
-                        units.append([])
-                        filled = 0
-                    units[-1].append(Piece(position, i, j, part, filled, filled + size))
-                    filled += size
-        return [unit for unit in units if unit]
 
     def _unit_outputs(self, unit: Described) -> Array:
         n = unit.n
@@ -333,6 +311,7 @@ class Run:
 
     def _outputs(self, answer: Any, n: int) -> tuple[Array, bool]:
         if not (self._stay and is_array(answer) and on_accelerator(answer)):
+            self.columns = same_columns(answer, self.columns, self._model.name)
             return as_outputs(answer, n, self._model.name)
         values, one_axis = as_device_outputs(answer, n, self._model.name)
         if self._stream is None:

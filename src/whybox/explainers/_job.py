@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whybox._arrays import take_rows
 from whybox._random import generator
 from whybox.engine import Engine, Run
 from whybox.errors import OptionError
@@ -21,6 +22,8 @@ from whybox.spaces import Marginal
 from whybox.typing import Bound, Floats, Ints, Model, OwnFeatures, Space, Target
 
 PerRow = Floats | list[Floats]  # (u, d, q), or u arrays (d, q) of rows with features of their own
+
+_PLAIN_ROWS = 8192  # explained rows at once
 
 
 class Composed(Protocol):
@@ -105,6 +108,8 @@ class Job:
         )
         try:
             self.full = self._predict_rows()
+            if self.model.output_names is None and self.run.columns is not None:
+                self.model = replace(self.model, output_names=self.run.columns)
             check_names(self.model, self.full.shape[1])
             self.target, self.chosen = resolve_target(request.target, self.full, self.model)
         except BaseException:
@@ -125,15 +130,14 @@ class Job:
     def _predict_rows(self) -> Floats:
         """Outputs of the distinct rows, a bounded block at a time."""
         parts = []
-        if len(self.rows) == self.bound.n:
-            for start in range(0, self.bound.n, 8192):
-                stop = min(start + 8192, self.bound.n)
-                parts.append(self.run.predict(self.bound.plain(start, stop), stop - start))
-        else:
-            from whybox._arrays import concat_rows
-
-            rows = concat_rows([self.bound.plain(i, i + 1) for i in self.rows.tolist()])
-            parts.append(self.run.predict(rows, len(self.rows)))
+        for start in range(0, self.bound.n, _PLAIN_ROWS):
+            stop = min(start + _PLAIN_ROWS, self.bound.n)
+            low, high = np.searchsorted(self.rows, (start, stop))  # they are in order
+            rows = self.bound.plain(start, stop)
+            if high - low < stop - start:
+                rows = take_rows(rows, self.rows[low:high] - start)
+            if high > low:
+                parts.append(self.run.predict(rows, int(high - low)))
         return np.concatenate(parts)
 
     def select(self, outputs: Floats, rows: Ints) -> Floats:
