@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 
+from whybox._warn import tell
 from whybox.errors import OutputOrderError
 from whybox.typing import Floats, Ints
 
@@ -93,9 +93,8 @@ class Controls:
         self._squares[-1] = max(self._squares[-1], float(np.mean((alone - first) ** 2)))
         if not self._warned:
             self._warned = True
-            warnings.warn(
+            tell(
                 f"{self._model} is not deterministic: answers repeat to {self.repeat_sd:.3g}; "
                 "equal seeds do not give equal values; standard errors of sampled values include this noise, those of exact ones do not",
                 NoisyModelWarning,
-                stacklevel=2,
             )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from whybox._torch import autocast, dtype_named, evaluating, first_tensor, for_each_bucket, half_precision, padded
+from whybox._warn import tell
 from whybox.errors import InputError
 from whybox.models._heads import only_places
 from whybox.models._options import type_name
@@ -192,11 +192,10 @@ class AnswerScores:
         apart = float(np.abs(plain - found).max())
         if not apart <= allowed * (1 + float(np.abs(plain).max())):
             self._shares = False
-            warnings.warn(
+            tell(
                 f"{type_name(self._s.model)}: with the cache of a shared beginning, log-probabilities are up to {apart:.2g} off; every "
                 "prompt is computed in full (share_prefix=False says so from the start)",
                 PrefixWarning,
-                stacklevel=2,
             )
 
 

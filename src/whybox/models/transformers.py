@@ -6,7 +6,6 @@ transformers is never imported here: a model and a tokenizer cannot exist before
 from __future__ import annotations
 
 import inspect
-import warnings
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -26,6 +25,7 @@ from whybox._torch import (
     padded,
     tokenizer_digest,
 )
+from whybox._warn import tell
 from whybox.errors import InputError, OptionError, OutputShapeError
 from whybox.models._options import type_name
 from whybox.models._texts import texts_of
@@ -248,7 +248,7 @@ class ClassifierCall:
         if self._cut >= 2 * self._told:
             self._told = self._cut
             more = "" if self._cut == count else f", {self._cut} rows so far"
-            warnings.warn(f"{told} and were cut{more}; what lies beyond has no say", TruncationWarning, stacklevel=2)
+            tell(f"{told} and were cut{more}; what lies beyond has no say", TruncationWarning)
 
 
 def device_of(model: Any) -> Any:
