@@ -14,7 +14,7 @@ from whybox._arrays import is_array, is_frame, is_series, row_digests, to_numpy
 from whybox.engine import Engine
 from whybox.errors import InputError, WhyboxError
 from whybox.models import as_model
-from whybox.typing import Model
+from whybox.typing import Model, Remote
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 
@@ -54,6 +54,14 @@ class Identity:
         except UnidentifiedError:
             settings = None
         return Identity(method, version if skip else "part of the settings", settings)
+
+
+def endpoint_of(explainer: Any) -> Remote | None:
+    """How an explainer's model is asked, if it is one behind an endpoint."""
+    try:
+        return as_model(explainer.model, output=getattr(explainer, "output", "auto")).remote
+    except (AttributeError, WhyboxError):
+        return None
 
 
 def _model(explainer: Any) -> str | None:

@@ -126,19 +126,37 @@ class Task:
         if not isinstance(found, Attribution) or len(found) != rows:
             raise InputError(f"{type(explainer).__name__}.explain: expected an Attribution of {rows} rows, got {found!r}")
         content, sha256 = encode(to_table(found, batch.ids, here, keep_data=self.keep_data))
-        said = [{"category": f"{w.category.__module__}.{w.category.__qualname__}", "text": str(w.message)} for w in caught]
+        texts = dict.fromkeys((f"{w.category.__module__}.{w.category.__qualname__}", str(w.message)) for w in caught)  # each once
+        said = [{"category": category, "text": text} for category, text in texts]
         seconds = time.perf_counter() - began
         stats = dataclasses.asdict(found.stats)
         self._check_folder(folder)
         log(folder, {"event": "explained", **here, "sha256": sha256, "seconds": seconds, "stats": stats, "said": said})
         publish(content, path)
 
+    @contextmanager
+    def at_hand(self, explainer: Any) -> Iterator[None]:
+        """A block in which batches that this very process explains use the explainer itself and no copy: what it counts, it counts."""
+        if self.factory:
+            yield
+            return
+        _LOADED.clear()
+        _LOADED[self._key] = explainer
+        try:
+            yield
+        finally:
+            _LOADED.clear()
+
+    @property
+    def _key(self) -> str:
+        return hashlib.sha256(self.payload).hexdigest()
+
     def _arguments(self, explainer: Any) -> dict[str, Any]:
         known = inspect.signature(explainer.explain).parameters
         return {name: value for name, value in self.call.items() if name == "seed" or name in known or value is not None}
 
     def _explainer(self, folder: Path) -> Any:
-        key = hashlib.sha256(self.payload).hexdigest()
+        key = self._key
         if key not in _LOADED:
             made = pickle.loads(self.payload)  # noqa: S301  # made by the driver of this job
             made = made() if self.factory else made

@@ -278,5 +278,7 @@ def adapt(obj: HTTPModel, options: Options) -> Model:
         output_names=None if obj.output_names is None else tuple(str(label) for label in obj.output_names),
         place=to_numpy,
         fingerprint=obj.version,
-        remote=Remote(obj.rows_per_request, obj.limits.concurrency, obj.limits.requests_per_minute),
+        remote=Remote(
+            obj.rows_per_request, obj.limits.concurrency, obj.limits.requests_per_minute, budgeted=obj.budget.requests is not None
+        ),
     )
