@@ -19,8 +19,10 @@ from whybox.errors import InputError, RemoteError
 from whybox.typing import Array, Rows
 
 __all__ = [
+    "carried",
     "cell_hashes",
     "concat_rows",
+    "detached",
     "is_array",
     "is_frame",
     "is_numpy",
@@ -114,6 +116,11 @@ def to_numpy(x: Array) -> NDArray[Any]:
     return np.asarray(x)
 
 
+def detached(x: Array) -> Array:
+    """x without the history that torch keeps for gradients."""
+    return x.detach() if is_torch(x) else x
+
+
 def on_accelerator(x: object) -> bool:
     """Whether x is an array whose memory is not the host's."""
     if is_numpy(x) or not is_array(x):
@@ -134,9 +141,17 @@ def synchronize(x: Array) -> None:
 def send(host: NDArray[Any], like: Array) -> Array:
     """A host array in the library and on the device of another; to CUDA from pinned memory, which nobody waits for."""
     host = np.ascontiguousarray(host)
+    host = host if host.flags.writeable else host.copy()  # torch warns of read-only memory
     if is_torch(like) and like.device.type == "cuda":
-        return sys.modules["torch"].from_numpy(host).pin_memory().to(like.device, non_blocking=True)
+        return carried(sys.modules["torch"].from_numpy(host), like.device)
     return namespace(like).asarray(host, device=like.device)
+
+
+def carried(tensor: Any, device: Any) -> Any:
+    """A tensor on another device; from the host to CUDA by pinned memory, so that the host need not wait until the device is idle."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def side_stream(like: Array) -> Callable[[Callable[[], Rows]], Rows]:

@@ -64,12 +64,13 @@ def _script_left_alone() -> Iterator[None]:
     without ``if __name__ == "__main__":`` would start the job once more, and Dask would only say that a worker did not come up.
     """
     main = sys.modules["__main__"]
-    kept = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    known = vars(main)
+    kept = {name: known.pop(name) for name in ("__file__", "__spec__") if name in known}
     main.__spec__ = None
     try:
         yield
     finally:
-        main.__dict__.update(kept)
+        known.update(kept)
 
 
 def _mapped(distributed: Any, client: Any, fn: Callable[[Batch], Any], batches: Batches) -> Iterator[tuple[int, Any]]:

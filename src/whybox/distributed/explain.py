@@ -111,8 +111,8 @@ def explain_dataset(
     backend = _backend(engine, 1 if remote is not None and engine == "local" and workers is None else workers)
     if remote is not None and remote.budgeted and isinstance(backend, tuple(_ENGINES.values())) and backend != Local(1):
         raise OptionError(
-            "budget: every process would spend the whole budget of the model's endpoint; leave engine and workers out, and one process keeps "
-            "limits.concurrency requests in flight, or leave the model's budget out"
+            "budget: every process would spend the whole budget of the model's endpoint; leave engine and workers out, and one process "
+            "keeps limits.concurrency requests in flight, or leave the model's budget out"
         )
     _positive("threads", threads)
     if batch_size is not None:

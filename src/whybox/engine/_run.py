@@ -32,14 +32,14 @@ from whybox.engine._controls import Controls
 from whybox.engine._dedupe import Deduplicator
 from whybox.engine._keep import Kept, keep_first, keep_in_cache
 from whybox.engine._outputs import as_device_outputs, as_outputs, check_finite
-from whybox.engine._rows import Described, Piece, PlainRows, UnitRows
+from whybox.engine._rows import Described, PlainRows, UnitRows
+from whybox.engine._units import units_of
 from whybox.errors import BudgetError, OutputShapeError
 from whybox.typing import Array, Ask, Bound, Floats, Ints, Model, OnAnswer, Rows, RunStats
 
 if TYPE_CHECKING:
     from whybox.engine import Engine
 
-_UNIT_BYTES = 6 << 20  # outputs held at once
 _PILOT_ROWS = 1 << 15
 _NO_GAP: Ints = np.empty(0, dtype=np.int64)
 _WORTH = 0.25  # share of duplicates from which keys and sorting repay themselves
@@ -70,6 +70,7 @@ class Run:
         self._unit = 0
         # answers stay on the model's device until they are folded, unless the host needs each of them
         self._stay = checkpoint is None and engine.cache is None and engine.on_nan == "raise"
+        self._there = False  # whether they do
         self._stream: Callable[[Callable[[], Rows]], Rows] | None = None
         self.n_outputs: int | None = None
         self.one_axis = False
@@ -112,9 +113,10 @@ class Run:
             BudgetError: the next batch would go past ``max_queries``.
         """
         results: list[Floats | None] = [None] * len(asks)
-        for unit in self._cut(bound, asks):
+        folds = bool(getattr(bound, "folds_arrays", False))
+        for unit in units_of(asks, bound.draws, self.n_outputs or 1, device=self._there and folds):
             outputs = self._unit_outputs(UnitRows(bound, unit))
-            outputs = outputs if getattr(bound, "folds_arrays", False) else to_numpy(outputs)
+            outputs = outputs if folds else to_numpy(outputs)
             for piece in unit:
                 part = piece.ask
                 n, m = len(part.instances), len(part.codes)
@@ -128,28 +130,6 @@ class Run:
                 whole[piece.first_instance : piece.first_instance + n, piece.first_code : piece.first_code + m] = folded
         width = self.n_outputs or 1
         return [np.empty((len(a.instances), len(a.codes), width)) if r is None else r for a, r in zip(asks, results, strict=True)]
-
-    def _cut(self, bound: Bound, asks: Sequence[Ask]) -> list[list[Piece]]:
-        """Asks cut and gathered so that a unit's outputs fit the memory that may be held."""
-        most = max(_UNIT_BYTES // (8 * (self.n_outputs or 1)), 1)
-        units: list[list[Piece]] = [[]]
-        filled = 0
-        for position, ask in enumerate(asks):
-            n, m = len(ask.instances), len(ask.codes)
-            if n * m == 0:
-                continue
-            codes = min(m, max(most // bound.draws, 1))
-            instances = max(most // (codes * bound.draws), 1) if codes == m else 1
-            for j in range(0, m, codes):
-                for i in range(0, n, instances):
-                    part = Ask(ask.instances[i : i + instances], ask.codes[j : j + codes])
-                    size = len(part.instances) * len(part.codes) * bound.draws
-                    if filled and filled + size > most:
-                        units.append([])
-                        filled = 0
-                    units[-1].append(Piece(position, i, j, part, filled, filled + size))
-                    filled += size
-        return [unit for unit in units if unit]
 
     def _unit_outputs(self, unit: Described) -> Array:
         n = unit.n
@@ -211,6 +191,7 @@ class Run:
             here = slice(position, position + size)
             kept = None if self._log is None or self._model.stream is None else Kept(self._log, self._unit, position, size)
             watch = Stopwatch()
+            rows = None  # those of a batch that did not fit the memory are not held beside the next
             try:
                 rows = self._composed(unit, position, size, None if index is None else index[here])
                 if self._counts["n_calls"] == 0:
@@ -244,7 +225,12 @@ class Run:
         def compose() -> Rows:
             return unit.compose(position, position + size) if index is None else unit.take(index)
 
-        return compose() if self._stream is None else self._stream(compose)
+        if self._stream is not None:
+            return self._stream(compose)
+        rows = compose()
+        if self._there and on_accelerator(rows):
+            self._stream = side_stream(rows)
+        return rows
 
     def _gathered(self, outputs: Floats, parts: list[Array], n: int) -> Array:
         """The answers of a unit from its batches, of which the device may still be at work."""
@@ -333,8 +319,7 @@ class Run:
         if not (self._stay and is_array(answer) and on_accelerator(answer)):
             return as_outputs(answer, n, self._model.name)
         values, one_axis = as_device_outputs(answer, n, self._model.name)
-        if self._stream is None:
-            self._stream = side_stream(values)
+        self._there = True
         if not self._sizer.settled:  # what is still on its way has no time yet
             synchronize(values)
         return values, one_axis
