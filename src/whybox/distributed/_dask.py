@@ -65,7 +65,7 @@ def _script_left_alone() -> Iterator[None]:
     """
     main = sys.modules["__main__"]
     known = vars(main)
-    kept = {name: known.pop(name) for name in ("__file__", "__spec__") if name in known}
+    kept: dict[str, Any] = {name: known.pop(name) for name in ("__file__", "__spec__") if name in known}
     main.__spec__ = None
     try:
         yield
