@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import whybox as wb
-from whybox import _arrays
+from whybox import _arrays, _devices
 from whybox.engine import _run
 from whybox.engine._batch import BatchSizer
 from whybox.engine._clock import Spent
@@ -172,7 +172,7 @@ def said(monkeypatch):
 def test_codes_travel_by_pinned_memory_and_nobody_waits(said):
     frozen = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     frozen.setflags(write=False)  # torch warns of read-only memory, and warnings are errors here
-    there = _arrays.send(frozen, torch.zeros(1).as_subclass(OnCuda))
+    there = _devices.send(frozen, torch.zeros(1).as_subclass(OnCuda))
     assert said == ["pin", ("to", "cuda:0", {"non_blocking": True})]
     np.testing.assert_array_equal(there.numpy(), frozen)
 
@@ -186,7 +186,7 @@ def test_rows_of_the_host_travel_by_pinned_memory_in_the_dtype_of_the_module(sai
 
 
 def test_composing_overlaps_the_model_and_rows_live_until_it_has_read_them(said):
-    run = _arrays.side_stream(torch.zeros(1).as_subclass(OnCuda))
+    run = _devices.side_stream(torch.zeros(1).as_subclass(OnCuda))
     run(lambda: said.append("compose") or torch.zeros(2))
     run(lambda: said.append("compose") or torch.zeros(2))
     batch = ["on side", "compose", "on main", "main waits for side", "kept for main"]

@@ -19,11 +19,10 @@ from whybox._arrays import (
     on_accelerator,
     row_digests,
     row_nbytes,
-    side_stream,
-    synchronize,
     take_rows,
     to_numpy,
 )
+from whybox._devices import empty_like, side_stream, synchronize
 from whybox.engine._batch import BatchSizer
 from whybox.engine._cache import Cache, version_of
 from whybox.engine._checkpoint import Checkpoint
@@ -70,7 +69,7 @@ class Run:
         self._unit = 0
         # answers stay on the model's device until they are folded, unless the host needs each of them
         self._stay = checkpoint is None and engine.cache is None and engine.on_nan == "raise"
-        self._there = False  # whether they do
+        self.seat: Array | None = None  # an empty array of that device, once they do
         self._stream: Callable[[Callable[[], Rows]], Rows] | None = None
         self.n_outputs: int | None = None
         self.one_axis = False
@@ -114,7 +113,7 @@ class Run:
         """
         results: list[Floats | None] = [None] * len(asks)
         folds = bool(getattr(bound, "folds_arrays", False))
-        for unit in units_of(asks, bound.draws, self.n_outputs or 1, device=self._there and folds):
+        for unit in units_of(asks, bound.draws, self.n_outputs or 1, device=self.seat is not None and folds):
             outputs = self._unit_outputs(UnitRows(bound, unit))
             outputs = outputs if folds else to_numpy(outputs)
             for piece in unit:
@@ -228,7 +227,7 @@ class Run:
         if self._stream is not None:
             return self._stream(compose)
         rows = compose()
-        if self._there and on_accelerator(rows):
+        if self.seat is not None and on_accelerator(rows):
             self._stream = side_stream(rows)
         return rows
 
@@ -319,7 +318,8 @@ class Run:
         if not (self._stay and is_array(answer) and on_accelerator(answer)):
             return as_outputs(answer, n, self._model.name)
         values, one_axis = as_device_outputs(answer, n, self._model.name)
-        self._there = True
+        if self.seat is None:
+            self.seat = empty_like(values)
         if not self._sizer.settled:  # what is still on its way has no time yet
             synchronize(values)
         return values, one_axis

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whybox._arrays import carried, is_array, is_frame
+from whybox._arrays import is_array, is_frame
+from whybox._devices import carried
 from whybox._torch import evaluating, first_tensor, module_digest
 from whybox.errors import InputError, OptionError, SchemaError
 from whybox.models._options import Options, type_name

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import cell_hashes, concat_rows, is_array, is_numpy, is_torch, namespace, send, value_bits
+from whybox._arrays import cell_hashes, concat_rows, is_array, is_numpy, is_torch, namespace, value_bits
+from whybox._devices import send
 from whybox.spaces._blocks import blocks
 from whybox.spaces._canvas import Canvas, Layout, canvas
 from whybox.spaces._fills import Fill
