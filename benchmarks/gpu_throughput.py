@@ -8,7 +8,7 @@ Two models in bfloat16, a 4-layer MLP and a small transformer over features. Mea
   themselves are not even estimated there.
 
 Then float64 and float32 networks are explained on the device and on the host, and their values compared. How many rows are explained
-follows from the model's own speed, so that every measurement takes about ``--seconds`` of it.
+follows from the model's own speed, so that every measurement takes about ``--seconds`` of it, and at most three times as long in all.
 
     python benchmarks/gpu_throughput.py --out benchmarks/results          (under 8 minutes on one GPU)
     python benchmarks/gpu_throughput.py --device cpu --quick              (the same code on the host, for a look at it)
@@ -143,13 +143,18 @@ def measure(name: str, case: Case, given: argparse.Namespace) -> tuple[list[list
         "KernelSHAP, least squares": partial(wb.KernelSHAP, estimator="least squares"),
         "PermutationSHAP": wb.PermutationSHAP,
     }
-    for make in methods.values():
-        explained(make, case, few)  # kernels are chosen, memory is reserved
+    rows_of = {}
+    for method, make in methods.items():
+        explained(make, case, few[:4])  # kernels are chosen, memory is reserved
+        rate = explained(make, case, few)["rate"]
+        rows_of[method] = int(
+            np.clip(3 * given.seconds * rate / case.per_row, 4, n)
+        )  # a solver that is slower than the model has its limit
     runs: dict[str, list[Any]] = {"alone": [], "host loop": [], **{method: [] for method in methods}}
     for _ in range(given.repeats):
         runs["alone"].append(pure(case, best, min(given.seconds, 2.0)))
         for method, make in methods.items():
-            runs[method].append(explained(make, case, x))
+            runs[method].append(explained(make, case, x[: rows_of[method]]))
         runs["host loop"].append(host_loop(case, x[:8], host, masks))
     rows = [[name, "the model alone", f"{best:,}", spread(runs["alone"]), "1", "", ""]]
     alone, loop = np.median(runs["alone"]), np.median(runs["host loop"])
@@ -158,7 +163,15 @@ def measure(name: str, case: Case, given: argparse.Namespace) -> tuple[list[list
         batch = int(np.median([run["batch"] for run in runs[method]]))
         rate = np.median(rates)
         rows.append(
-            [name, f"{method}, {n:,} rows", f"{batch:,}", spread(rates), f"{rate / alone:.2f}", f"{rate / loop:.1f}", f"{share:.2f}"]
+            [
+                name,
+                f"{method}, {rows_of[method]:,} rows",
+                f"{batch:,}",
+                spread(rates),
+                f"{rate / alone:.2f}",
+                f"{rate / loop:.1f}",
+                f"{share:.2f}",
+            ]
         )
     rows.append([name, "host loop", f"{host:,}", spread(runs["host loop"]), f"{loop / alone:.3f}", "1", ""])
     return rows, runs

@@ -74,6 +74,18 @@ def test_array_api_strict_stays_where_it_is(host_trips):
     np.testing.assert_allclose(e.values, plain.values, atol=1e-12)
 
 
+def test_background_of_a_neighbourhood_comes_to_the_host_once(net, host_trips, monkeypatch):
+    """LIME takes values from it for every batch."""
+    trips = []
+    monkeypatch.setattr("whybox.spaces._points.to_numpy", lambda x: trips.append(x.shape) or _arrays.to_numpy(x))
+    engine = wb.Engine(batch_size=50, controls=False)
+    e = wb.LIME(net, torch.from_numpy(BACKGROUND), engine=engine, min_score=None).explain(torch.from_numpy(X), budget=1000)
+    assert e.stats.n_calls > 20
+    assert len(trips) <= 4, "none is for a batch"
+    plain = wb.LIME(net, BACKGROUND, engine=engine, min_score=None).explain(X, budget=1000)
+    np.testing.assert_allclose(e.values, plain.values, atol=1e-9)
+
+
 def test_controls_and_deduplication_work_on_the_device(net, host_trips):
     engine = wb.Engine(batch_size=500, dedupe=True)
     e = wb.KernelSHAP(net, BACKGROUND, engine=engine).explain(np.concatenate([X, X]), budget=40)

@@ -28,13 +28,20 @@ def synchronize(x: Array) -> None:
         x.device.synchronize()
 
 
-def send(host: NDArray[Any], like: Array) -> Array:
-    """A host array in the library and on the device of another; to CUDA from pinned memory, which nobody waits for."""
+def send(host: NDArray[Any], like: Array, dtype: Any = None) -> Array:
+    """A host array in the library and on the device of another; to CUDA from pinned memory, which nobody waits for.
+
+    Args:
+        host: any dtype that the library has.
+        like: any array of it.
+        dtype: what it is converted to, before it travels; None leaves it.
+    """
     host = np.ascontiguousarray(host)
     host = host if host.flags.writeable else host.copy()  # torch warns of read-only memory
     if is_torch(like) and like.device.type == "cuda":
-        return carried(sys.modules["torch"].from_numpy(host), like.device)
-    return namespace(like).asarray(host, device=like.device)
+        tensor = sys.modules["torch"].from_numpy(host)
+        return carried(tensor if dtype is None else tensor.to(dtype), like.device)
+    return namespace(like).asarray(host, dtype=dtype, device=like.device)
 
 
 def carried(tensor: Any, device: Any) -> Any:

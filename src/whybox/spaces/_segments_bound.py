@@ -196,7 +196,7 @@ class SegmentsBound:
             return self.placed[first][None, ...]
         if len(instances) == 1:
             return self.placed[first : first + 1, ...]
-        if is_numpy(self.placed) or is_torch(self.placed):
+        if is_numpy(self.placed):
             return self.placed[instances]
         return namespace(self.placed).take(self.placed, send(instances, self.placed), axis=0)
 
@@ -291,7 +291,7 @@ def _placed_like(host: NDArray[Any], like: Array, model: Model) -> Array:
     if model.place is not None:
         placed = model.place(np.array(host))
         return placed if not is_torch(placed) else placed.to(like.dtype)
-    return namespace(like).asarray(np.array(host), dtype=like.dtype, device=like.device)
+    return send(host, like, like.dtype)
 
 
 def place(images: Images, model: Model) -> Any:
