@@ -1,6 +1,7 @@
 """How much of a torch model's speed on a device reaches the user, beside the model alone and beside a loop that composes on the host.
 
-Two models in bfloat16, a 4-layer MLP and a small transformer over features. Measured in turn, in rows of the model a second:
+Two models in bfloat16 (float32 on a CPU, which may have no fast arithmetic for less), a 4-layer MLP and a small transformer over features.
+Measured in turn, in rows of the model a second:
 
 - the model alone, on rows that are ready on the device, in its fastest batch of several;
 - ``KernelSHAP`` and ``PermutationSHAP``, from the call to the result, and what part of that the engine spent with the model;
@@ -210,18 +211,20 @@ def main() -> None:
     coalitions, background, widths = (64, 16, (64, 16)) if given.quick else (512, 512, (1024, 64))
     if given.quick:
         given.seconds, given.repeats = 0.1, 1
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     began = time.perf_counter()
     reference = np.random.default_rng(0).normal(size=(background, D)).astype(np.float32)
     rows, data = [], dict[str, Any]()
     for name, make, width in (("4-layer MLP", mlp, widths[0]), ("transformer", Transformer, widths[1])):
         torch.manual_seed(0)
-        net = make(width).to(device=device, dtype=torch.bfloat16).eval()
-        more, data[name] = measure(name, Case(net, device, torch.bfloat16, reference, coalitions), given)
+        net = make(width).to(device=device, dtype=dtype).eval()
+        more, data[name] = measure(name, Case(net, device, dtype, reference, coalitions), given)
         rows += more
     same, data["agreement"] = agreement(device, given.quick)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else "the host's processor as the device"
     command = " ".join(["python benchmarks/gpu_throughput.py", *sys.argv[1:]])
-    kinds = f"bfloat16, {D} features, {coalitions} coalitions, {background} background rows, widths {widths[0]:,} and {widths[1]}"
+    named = str(dtype).removeprefix("torch.")
+    kinds = f"{named}, {D} features, {coalitions} coalitions, {background} background rows, widths {widths[0]:,} and {widths[1]}"
     worst = max(value for key, value in data["agreement"].items() if "float64" in key)
     lines = [
         "# gpu_throughput",

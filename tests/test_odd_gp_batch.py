@@ -113,6 +113,21 @@ def test_a_covariance_that_rounding_makes_indefinite_gets_more_noise_and_stops_n
     assert torch.isfinite(moved.q[sound]).all()
 
 
+def test_games_that_do_not_fit_the_memory_are_solved_in_smaller_stacks(monkeypatch):
+    real, tried = odd_gp_batch._Solver.__call__, []
+
+    def tight(self, g, *rest):
+        tried.append(len(g))
+        if len(g) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, g, *rest)
+
+    monkeypatch.setattr(odd_gp_batch._Solver, "__call__", tight)
+    given = game(smooth, 8, 60)
+    np.testing.assert_allclose(solve_odd_gp(*given, like=HERE).values, solve_odd_gp(*given).values, atol=1e-8)
+    assert tried[-3:] == [2, 2, 1]
+
+
 def test_solver_goes_where_the_answers_are(monkeypatch):
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2)).double()

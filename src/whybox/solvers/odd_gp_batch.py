@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whybox._arrays import is_out_of_memory
 from whybox.solvers import odd_gp_batch_fit as fit
 from whybox.solvers import odd_gp_settings as settings
 from whybox.solvers.odd_gp_batch_fit import Games, Prior
@@ -91,12 +92,20 @@ def posteriors(design: Design, g: Floats, even: Floats, total: Floats, guess: Fl
     d = design.points.shape[1]
     step = max(_BYTES // (8 * 12 * len(design.points) ** 2), 1)
     values, errors = np.empty((len(g), d)), np.empty((len(g), d))
-    for i in range(0, len(g), step):
-        here = slice(i, i + step)
+    done = 0
+    while done < len(g):
+        here = slice(done, done + step)
         parts = (design.points, g[here], even[here], total[here], guess[here])
         there = [torch.from_numpy(np.array(part, dtype=np.float64)).to(like.device) for part in parts]
-        found = _Solver(there[0], design.triples)(*there[1:])
+        try:
+            found = _Solver(there[0], design.triples)(*there[1:])
+        except Exception as error:
+            if not is_out_of_memory(error) or step == 1:
+                raise
+            step = (step + 1) // 2  # answers are paid for, and the model may have left little room
+            continue
         values[here], errors[here] = (part.cpu().numpy() for part in found)
+        done += step
     return values, errors
 
 
