@@ -125,7 +125,13 @@ def explain_dataset(
     with open_folder(out) as folder:
         source, digest = _source(data, folder, columns, id, restart=on_change == "restart")
         size = batch_size or (job["identity"]["batch_size"] if (job := folder.job) is not None else _BATCH)
-        identity = {**who, "call": repr(sorted(call.items())), "data": digest, "rows": source.n, "batch_size": size}
+        identity = {
+            **who,
+            "call": {name: repr(value) for name, value in sorted(call.items())},
+            "data": digest,
+            "rows": source.n,
+            "batch_size": size,
+        }
         identity |= {"columns": None if source.columns is None else list(source.columns), "threads": threads, "keep_data": keep_data}
         folder.claim(identity, restart=on_change == "restart")
         job = folder.job
