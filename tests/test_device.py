@@ -7,6 +7,7 @@ import torch
 
 import whybox as wb
 from whybox import _arrays, _devices
+from whybox.distributed import _task
 from whybox.engine import _run
 from whybox.engine._batch import BatchSizer
 from whybox.engine._clock import Spent
@@ -217,6 +218,15 @@ def test_host_waits_once_for_a_unit_and_never_for_a_batch(net, host_trips, monke
     assert len(host_trips) == 3
     assert not waits
     assert made == [torch.Tensor], "one stream, beside the rows"
+
+
+def test_workers_of_a_data_set_send_a_device_more_rows_at_once(net, monkeypatch):
+    """The size is fixed there, for equal bits; 4,096 rows would leave a GPU idle."""
+    who = wb.KernelSHAP(net, BACKGROUND)
+    assert _task._fixed_calls(who, X).engine.batch_size == 4096
+    monkeypatch.setattr(_task, "on_accelerator", lambda rows: isinstance(rows, torch.Tensor))
+    assert _task._fixed_calls(who, X).engine.batch_size == 1 << 18
+    assert _task._fixed_calls(wb.KernelSHAP(lambda rows: rows[:, 0], BACKGROUND), X).engine.batch_size == 4096
 
 
 def test_search_for_a_size_ends_where_no_batch_can_be_so_large():

@@ -14,7 +14,7 @@ from whybox._arrays import is_array, is_frame, is_series, row_digests, to_numpy
 from whybox.engine import Engine
 from whybox.errors import InputError, WhyboxError
 from whybox.models import as_model
-from whybox.typing import Model, Remote
+from whybox.typing import Model
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 
@@ -56,10 +56,10 @@ class Identity:
         return Identity(method, version if skip else "part of the settings", settings)
 
 
-def endpoint_of(explainer: Any) -> Remote | None:
-    """How an explainer's model is asked, if it is one behind an endpoint."""
+def model_of(explainer: Any) -> Model | None:
+    """The explainer's model as the engine calls it; None for one of a kind that only this explainer knows."""
     try:
-        return as_model(explainer.model, output=getattr(explainer, "output", "auto")).remote
+        return as_model(explainer.model, output=getattr(explainer, "output", "auto"))
     except (AttributeError, WhyboxError):
         return None
 

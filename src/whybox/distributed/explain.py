@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from whybox._random import generator
 from whybox.distributed._dask import Dask
-from whybox.distributed._identity import Identity, UnidentifiedModelWarning, endpoint_of
+from whybox.distributed._identity import Identity, UnidentifiedModelWarning, model_of
 from whybox.distributed._job import JobFolder, open_folder, versions
 from whybox.distributed._local import Local
 from whybox.distributed._parquet import in_files, is_paths
@@ -107,7 +107,8 @@ def explain_dataset(
     """
     generator(seed)
     arrow()
-    remote = endpoint_of(explainer)
+    model = model_of(explainer)
+    remote = None if model is None else model.remote
     backend = _backend(engine, 1 if remote is not None and engine == "local" and workers is None else workers)
     if remote is not None and remote.budgeted and isinstance(backend, tuple(_ENGINES.values())) and backend != Local(1):
         raise OptionError(
