@@ -1,6 +1,7 @@
 """How much of a torch model's speed on a device reaches the user, beside the model alone and beside a loop that composes on the host.
 
-Two models in bfloat16, a 4-layer MLP and a small transformer over features. Measured in turn, in rows of the model a second:
+Two models in bfloat16 (float32 on a CPU, which may have no fast arithmetic for less), a 4-layer MLP and a small transformer over features.
+Measured in turn, in rows of the model a second:
 
 - the model alone, on rows that are ready on the device, in its fastest batch of several;
 - ``KernelSHAP`` and ``PermutationSHAP``, from the call to the result, and what part of that the engine spent with the model;
@@ -8,7 +9,7 @@ Two models in bfloat16, a 4-layer MLP and a small transformer over features. Mea
   themselves are not even estimated there.
 
 Then float64 and float32 networks are explained on the device and on the host, and their values compared. How many rows are explained
-follows from the model's own speed, so that every measurement takes about ``--seconds`` of it.
+follows from the model's own speed, so that every measurement takes about ``--seconds`` of it, and at most three times as long in all.
 
     python benchmarks/gpu_throughput.py --out benchmarks/results          (under 8 minutes on one GPU)
     python benchmarks/gpu_throughput.py --device cpu --quick              (the same code on the host, for a look at it)
@@ -143,13 +144,18 @@ def measure(name: str, case: Case, given: argparse.Namespace) -> tuple[list[list
         "KernelSHAP, least squares": partial(wb.KernelSHAP, estimator="least squares"),
         "PermutationSHAP": wb.PermutationSHAP,
     }
-    for make in methods.values():
-        explained(make, case, few)  # kernels are chosen, memory is reserved
+    rows_of = {}
+    for method, make in methods.items():
+        explained(make, case, few[:4])  # kernels are chosen, memory is reserved
+        rate = explained(make, case, few)["rate"]
+        rows_of[method] = int(
+            np.clip(3 * given.seconds * rate / case.per_row, 4, n)
+        )  # a solver that is slower than the model has its limit
     runs: dict[str, list[Any]] = {"alone": [], "host loop": [], **{method: [] for method in methods}}
     for _ in range(given.repeats):
         runs["alone"].append(pure(case, best, min(given.seconds, 2.0)))
         for method, make in methods.items():
-            runs[method].append(explained(make, case, x))
+            runs[method].append(explained(make, case, x[: rows_of[method]]))
         runs["host loop"].append(host_loop(case, x[:8], host, masks))
     rows = [[name, "the model alone", f"{best:,}", spread(runs["alone"]), "1", "", ""]]
     alone, loop = np.median(runs["alone"]), np.median(runs["host loop"])
@@ -158,7 +164,15 @@ def measure(name: str, case: Case, given: argparse.Namespace) -> tuple[list[list
         batch = int(np.median([run["batch"] for run in runs[method]]))
         rate = np.median(rates)
         rows.append(
-            [name, f"{method}, {n:,} rows", f"{batch:,}", spread(rates), f"{rate / alone:.2f}", f"{rate / loop:.1f}", f"{share:.2f}"]
+            [
+                name,
+                f"{method}, {rows_of[method]:,} rows",
+                f"{batch:,}",
+                spread(rates),
+                f"{rate / alone:.2f}",
+                f"{rate / loop:.1f}",
+                f"{share:.2f}",
+            ]
         )
     rows.append([name, "host loop", f"{host:,}", spread(runs["host loop"]), f"{loop / alone:.3f}", "1", ""])
     return rows, runs
@@ -197,18 +211,20 @@ def main() -> None:
     coalitions, background, widths = (64, 16, (64, 16)) if given.quick else (512, 512, (1024, 64))
     if given.quick:
         given.seconds, given.repeats = 0.1, 1
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     began = time.perf_counter()
     reference = np.random.default_rng(0).normal(size=(background, D)).astype(np.float32)
     rows, data = [], dict[str, Any]()
     for name, make, width in (("4-layer MLP", mlp, widths[0]), ("transformer", Transformer, widths[1])):
         torch.manual_seed(0)
-        net = make(width).to(device=device, dtype=torch.bfloat16).eval()
-        more, data[name] = measure(name, Case(net, device, torch.bfloat16, reference, coalitions), given)
+        net = make(width).to(device=device, dtype=dtype).eval()
+        more, data[name] = measure(name, Case(net, device, dtype, reference, coalitions), given)
         rows += more
     same, data["agreement"] = agreement(device, given.quick)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else "the host's processor as the device"
     command = " ".join(["python benchmarks/gpu_throughput.py", *sys.argv[1:]])
-    kinds = f"bfloat16, {D} features, {coalitions} coalitions, {background} background rows, widths {widths[0]:,} and {widths[1]}"
+    named = str(dtype).removeprefix("torch.")
+    kinds = f"{named}, {D} features, {coalitions} coalitions, {background} background rows, widths {widths[0]:,} and {widths[1]}"
     worst = max(value for key, value in data["agreement"].items() if "float64" in key)
     lines = [
         "# gpu_throughput",

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from whybox._arrays import to_numpy
 from whybox.errors import InputError, OptionError, SchemaError, ShapeError
 from whybox.explanations import Attribution
 from whybox.typing import RunStats
+
+RNG = np.random.default_rng(0)
 
 NAMES = ("age", "job", "dose", "when")
 
@@ -446,6 +449,34 @@ def test_lime_labels_follow_the_target():
 
 
 # shap
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+def test_numbers_go_where_the_caller_goes_on(library):
+    xp = pytest.importorskip(library)
+    e = Attribution(
+        values=RNG.normal(size=(3, 2)),
+        std_error=np.ones((3, 2)),
+        base_values=np.zeros(3),
+        predictions=np.ones(3),
+        data=RNG.normal(size=(3, 2)),
+        feature_names=("a", "b"),
+        method="KernelSHAP",
+    )
+    like = xp.zeros(1)
+    found = e.to_arrays(like)
+    for name, array in found._asdict().items():
+        assert type(array) is type(like)
+        np.testing.assert_array_equal(to_numpy(array), getattr(e, name))
+    assert e.to_arrays(like, dtype=xp.float32).values.dtype == xp.float32
+    before = e.values.copy()
+    found.values[...] = 0.0  # memory of its own
+    np.testing.assert_array_equal(e.values, before)
+    texts = replace(e, data=np.array([["x", "y"]] * 3), std_error=None).to_arrays(like)
+    assert texts.data is None
+    assert texts.std_error is None
+    with pytest.raises(InputError, match="like"):
+        e.to_arrays([1.0])
 
 
 @pytest.mark.parametrize("make_one", [make, lambda: make(k=3), lambda: make()[0], lambda: make(k=3)[2], ragged, lambda: ragged(k=2)[0]])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import whybox as wb
-from whybox.callbacks import ExplanationLogger, MLflowSink, TensorBoardSink, explanation_drift, trainer_callback
+from whybox.callbacks import ExplanationLogger, MLflowSink, SinkWarning, TensorBoardSink, explanation_drift, trainer_callback
 from whybox.errors import MissingDependencyError, OptionError, ShapeError
 
 RNG = np.random.default_rng(5)
@@ -202,6 +202,7 @@ def test_mlflow_gets_metrics_with_names_that_it_takes(monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own database layer
 def test_real_mlflow(tmp_path):
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    pytest.importorskip("sqlalchemy", reason="mlflow-skinny has no database of its own")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'runs.db'}")
     with mlflow.start_run() as run:
         log = ExplanationLogger(linear([1, 2]), np.ones((1, 2)), sinks=(MLflowSink(),))
@@ -242,13 +243,24 @@ def test_real_tensorboard(tmp_path):
     assert [(event.step, event.value) for event in events.Scalars("whybox/drift")] == [(0, 0.0), (1, 0.5), (2, 1.0)]
 
 
-@pytest.mark.parametrize(
-    ("module", "use"), [("mlflow", lambda: MLflowSink()(0, {})), ("torch.utils.tensorboard", lambda: TensorBoardSink("folder")(0, {}))]
-)
-def test_missing_package_is_named(module, use, monkeypatch):
+@pytest.mark.parametrize(("module", "make"), [("mlflow", MLflowSink), ("tensorboard", lambda: TensorBoardSink("folder"))])
+def test_missing_package_is_named_before_the_training(module, make, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError, match="pip install"):
-        use()
+        make()
+
+
+def test_a_sink_that_fails_ends_no_training():
+    def broken(step, scalars):
+        raise ConnectionError("the server is gone")
+
+    got = []
+    log = ExplanationLogger(linear([1, 2]), np.ones((1, 2)), sinks=(broken, lambda step, scalars: got.append(step)))
+    for step in range(2):
+        with pytest.warns(SinkWarning, match=f"numbers of step {step}.*ConnectionError: the server is gone"):
+            log(step)
+    assert got == [0, 1], "the others get theirs"
+    assert [entry.step for entry in log.history] == [0, 1]
 
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"every": True}, {"against": "last"}, {"hold": "none"}, {"sinks": (3,)}])

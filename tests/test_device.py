@@ -6,8 +6,12 @@ import pytest
 import torch
 
 import whybox as wb
-from whybox import _arrays
+from whybox import _arrays, _devices
+from whybox.distributed import _task
 from whybox.engine import _run
+from whybox.engine._batch import BatchSizer
+from whybox.engine._clock import Spent
+from whybox.engine._outputs import as_device_outputs
 from whybox.errors import OutputShapeError, OutputValueError
 from whybox.spaces import Groups, Marginal
 
@@ -71,6 +75,18 @@ def test_array_api_strict_stays_where_it_is(host_trips):
     np.testing.assert_allclose(e.values, plain.values, atol=1e-12)
 
 
+def test_background_of_a_neighbourhood_comes_to_the_host_once(net, host_trips, monkeypatch):
+    """LIME takes values from it for every batch."""
+    trips = []
+    monkeypatch.setattr("whybox.spaces._points.to_numpy", lambda x: trips.append(x.shape) or _arrays.to_numpy(x))
+    engine = wb.Engine(batch_size=50, controls=False)
+    e = wb.LIME(net, torch.from_numpy(BACKGROUND), engine=engine, min_score=None).explain(torch.from_numpy(X), budget=1000)
+    assert e.stats.n_calls > 20
+    assert len(trips) <= 4, "none is for a batch"
+    plain = wb.LIME(net, BACKGROUND, engine=engine, min_score=None).explain(X, budget=1000)
+    np.testing.assert_allclose(e.values, plain.values, atol=1e-9)
+
+
 def test_controls_and_deduplication_work_on_the_device(net, host_trips):
     engine = wb.Engine(batch_size=500, dedupe=True)
     e = wb.KernelSHAP(net, BACKGROUND, engine=engine).explain(np.concatenate([X, X]), budget=40)
@@ -122,3 +138,114 @@ def test_a_gpu_agrees_with_the_host(net):
     on_host = wb.KernelSHAP(net, BACKGROUND).explain(X, budget=40)
     on_gpu = wb.KernelSHAP(net.cuda(), BACKGROUND).explain(X, budget=40)
     np.testing.assert_allclose(on_gpu.values, on_host.values, atol=1e-9)
+
+
+# The rest runs the CUDA paths themselves, with a torch that only pretends to have a device.
+
+
+class OnCuda(torch.Tensor):
+    device = property(lambda _: torch.device("cuda:0"))
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What torch was told to do, in order."""
+    told = []
+    real = torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: told.append("pin") or self)
+
+    def to(self, *args, **options):
+        if args and isinstance(args[0], torch.device) and args[0].type == "cuda":
+            told.append(("to", str(args[0]), options))
+            return self
+        return real(self, *args, **options)
+
+    class Stream:
+        def __init__(self, device=None, name="side"):
+            self.name = name
+
+        def wait_stream(self, other):
+            told.append(f"{self.name} waits for {other.name}")
+
+        def __enter__(self):
+            told.append("on side")
+
+        def __exit__(self, *_):
+            told.append("on main")
+
+    main = Stream(name="main")
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: main)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: told.append(f"kept for {stream.name}"))
+    return told
+
+
+def test_codes_travel_by_pinned_memory_and_nobody_waits(said):
+    frozen = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    frozen.setflags(write=False)  # torch warns of read-only memory, and warnings are errors here
+    there = _devices.send(frozen, torch.zeros(1).as_subclass(OnCuda))
+    assert said == ["pin", ("to", "cuda:0", {"non_blocking": True})]
+    np.testing.assert_array_equal(there.numpy(), frozen)
+
+
+def test_rows_of_the_host_travel_by_pinned_memory_in_the_dtype_of_the_module(said, monkeypatch):
+    net = torch.nn.Linear(3, 1).bfloat16()
+    monkeypatch.setattr("whybox.models.torch.first_tensor", lambda _: torch.zeros(1).as_subclass(OnCuda))
+    there = wb.as_model(net).place(np.ones((2, 3))[:, ::-1])
+    assert there.dtype == torch.bfloat16, "half of what travels, or less"
+    assert said == ["pin", ("to", "cuda:0", {"non_blocking": True})]
+
+
+def test_composing_overlaps_the_model_and_rows_live_until_it_has_read_them(said):
+    run = _devices.side_stream(torch.zeros(1).as_subclass(OnCuda))
+    run(lambda: said.append("compose") or torch.zeros(2))
+    run(lambda: said.append("compose") or torch.zeros(2))
+    batch = ["on side", "compose", "on main", "main waits for side", "kept for main"]
+    assert said == ["side waits for main", *batch, *batch], "the side stream never waits for the model"
+
+
+def test_host_waits_once_for_a_unit_and_never_for_a_batch(net, host_trips, monkeypatch):
+    """Outputs that need many units on the host need one on the device; batches of a settled size are not waited for."""
+    monkeypatch.setattr("whybox.engine._units._BYTES", 8 * 3 * 500)
+    waits, made = [], []
+    monkeypatch.setattr(_run, "synchronize", waits.append)
+    real = _run.side_stream
+    monkeypatch.setattr(_run, "side_stream", lambda rows: made.append(type(rows)) or real(rows))
+    e = wb.KernelSHAP(net, BACKGROUND, engine=wb.Engine(batch_size=50, controls=False)).explain(X, budget=40)
+    assert e.stats.n_calls > 100
+    assert len(host_trips) == 3
+    assert not waits
+    assert made == [torch.Tensor], "one stream, beside the rows"
+
+
+def test_workers_of_a_data_set_send_a_device_more_rows_at_once(net, monkeypatch):
+    """The size is fixed there, for equal bits; 4,096 rows would leave a GPU idle."""
+    who = wb.KernelSHAP(net, BACKGROUND)
+    assert _task._fixed_calls(who, X).engine.batch_size == 4096
+    monkeypatch.setattr(_task, "on_accelerator", lambda rows: isinstance(rows, torch.Tensor))
+    assert _task._fixed_calls(who, X).engine.batch_size == 1 << 18
+    assert _task._fixed_calls(wb.KernelSHAP(lambda rows: rows[:, 0], BACKGROUND), X).engine.batch_size == 4096
+
+
+def test_search_for_a_size_ends_where_no_batch_can_be_so_large():
+    """Else every batch of the job would be waited for."""
+    sizer = BatchSizer("auto")
+    sizer.cap_bytes(64, accelerator=True)
+    calls = 0
+    while not sizer.settled and calls < 1000:  # units of 3,000 rows, of a device on which more rows cost nothing
+        left = 3000
+        while left and not sizer.settled:
+            size = sizer.next(3000 - left, left, 3000, 10)
+            sizer.took(size, Spent(wall=1e-3, cpu=1e-3, waited=True))
+            left -= size
+            calls += 1
+    assert sizer.settled
+    assert calls < 150
+    assert sizer.next(0, 3000, 3000, 10) == 3000
+
+
+def test_outputs_on_the_device_hold_no_gradients():
+    values, _ = as_device_outputs(torch.ones(4, requires_grad=True) * 2, 4, "model")
+    assert not values.requires_grad

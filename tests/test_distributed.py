@@ -199,6 +199,37 @@ def test_kill_costs_the_batches_under_way(killed, workers, tmp_path):
     assert f"{repeated} batches ({found.repeated['rows']} rows) begun more than once" in done.stdout
 
 
+INTERRUPTED = """
+import os, signal, sys
+import numpy as np
+import whybox as wb
+
+class Interrupting:
+    # Ctrl-C, which a terminal sends to all processes of the job
+    def __call__(self, x):
+        if (np.abs(x - {row}).max(axis=1) < 1e-12).any() and not os.path.exists({mark!r}):
+            open({mark!r}, "w").close()
+            os.killpg(os.getpgid(0), signal.SIGINT)
+        return np.tanh(x[:, 0]) * x[:, 1] + x[:, 2]
+
+X = np.random.default_rng(0).normal(size=(23, 5))
+who = wb.KernelSHAP(wb.as_model(Interrupting(), version="1", name="product"), X[:4])
+print(wb.explain_dataset(who, X, {out!r}, workers=2, batch_size=2, budget=20))
+"""
+
+
+def test_ctrl_c_costs_one_batch_a_worker(tmp_path):
+    code = INTERRUPTED.format(row=X[13].tolist(), mark=str(tmp_path / "mark"), out=str(tmp_path / "out"))
+    options = {"capture_output": True, "text": True, "check": False, "timeout": 120, "start_new_session": True}
+    first = subprocess.run([sys.executable, "-c", code], **options)
+    assert "KeyboardInterrupt" in first.stderr
+    again = subprocess.run([sys.executable, "-c", code], **options)
+    assert again.returncode == 0, again.stderr
+    found = open_dataset(tmp_path / "out")
+    assert hashes(found) == hashes(explain(tmp_path / "whole", batch_size=2))
+    assert found.repeated["batches"] <= 2
+
+
 def test_a_poisonous_batch_ends_the_job_and_costs_no_other(tmp_path):
     with pytest.raises(WorkerLostError, match=r"1 of 5 batches were not finished, the first: \[4\].*killed"):
         explain(tmp_path, engine=Dying(poison=(4,)))
@@ -223,10 +254,10 @@ def test_a_finished_job_asks_nothing(tmp_path):
 OTHERS = {
     "data": {"data": X + 1e-12},
     "rows": {"data": X[:20]},
-    "call": {"seed": 1},
-    "explainer": {"who": wb.KernelSHAP(wb.as_model(product, version="2"), X[:4])},
-    "explainer, background": {"who": wb.KernelSHAP(wb.as_model(product, version="1"), X[:5])},
-    "explainer, link": {"who": wb.KernelSHAP(wb.as_model(product, version="1"), X[:4], sampling="kernel")},
+    "call.seed": {"seed": 1},
+    "explainer.model": {"who": wb.KernelSHAP(wb.as_model(product, version="2"), X[:4])},
+    "explainer.settings, background": {"who": wb.KernelSHAP(wb.as_model(product, version="1"), X[:5])},
+    "explainer.settings, link": {"who": wb.KernelSHAP(wb.as_model(product, version="1"), X[:4], sampling="kernel")},
     "batch_size": {"batch_size": 6},
     "threads": {"threads": 2},
     "version": {"version": "b"},

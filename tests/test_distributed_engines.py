@@ -71,7 +71,7 @@ print(found)
 
 LOST = """
 import ray
-ray.init(num_cpus=2, log_to_driver=False)
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 backend = wb.distributed.Ray(workers=5)  # more than find a place
 try:
     explain(backend, out, own=True)
@@ -85,7 +85,7 @@ DATA = """
 frame = pd.DataFrame(X, columns=list("abcd")).assign(key=range(24))
 if engine == "ray":
     import ray
-    ray.init(num_cpus=2, num_gpus=1, log_to_driver=False)
+    ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     make = lambda f: ray.data.from_pandas([f[:10], f[10:]])
     backend = wb.distributed.Ray(num_gpus=0.5)  # a GPU in name only: two actors share it
 elif engine == "spark":

@@ -356,6 +356,27 @@ def test_a_checkpoint_of_another_job_is_refused(tmp_path):
     assert "my thesis" in (tmp_path / "other").read_text()
 
 
+def test_a_checkpoint_that_was_killed_at_its_first_line_takes_the_job_that_comes(tmp_path):
+    (tmp_path / "log").write_bytes(b"whybox checkpoint 1\n")
+    run_job(honest, checkpoint=tmp_path / "log", job="a", about={"seed": 0})
+    with pytest.raises(CheckpointError, match="seed"):
+        run_job(honest, checkpoint=tmp_path / "log", job="b", about={"seed": 1})
+
+
+def test_two_calls_do_not_write_one_checkpoint(tmp_path):
+    """Each would write over what the other has paid for."""
+
+    def model(rows):
+        with pytest.raises(CheckpointError, match="another call is at work"):
+            run_job(honest, checkpoint=tmp_path / "log", job="a")
+        return honest(rows)
+
+    values, _ = run_job(model, checkpoint=tmp_path / "log", job="a")
+    again, stats = run_job(honest, checkpoint=tmp_path / "log", job="a")
+    assert stats.n_queries == 0
+    np.testing.assert_array_equal(values, again)
+
+
 def test_kill_9_costs_at_most_one_batch(tmp_path):
     script = textwrap.dedent(
         """

@@ -43,19 +43,32 @@ def plain():
 
 
 @pytest.mark.slow
-def test_10_000_queries_with_ten_percent_faults():
-    """All answers right, none lost or doubled, never more in flight than allowed."""
+def test_10_000_queries_with_ten_percent_faults(tmp_path):
+    """All answers right, none lost or paid twice, never more in flight than allowed, and no budget exceeded by one."""
     rows = RNG.normal(size=(10_000, 3))
+    engine = wb.Engine(cache=tmp_path / "answers", controls=False)
     with running("--faults", "0.1", "--slow", "0.05") as server:
-        remote = model(server, "/v2/models/m/infer", rows_per_request=1, limits=Limits(concurrency=16, timeout=1.0), n_outputs=1)
-        outputs = remote(rows)
+
+        def ask(budget=None):
+            limits = Limits(concurrency=16, timeout=1.0)
+            options = {"rows_per_request": 1, "limits": limits, "n_outputs": 1, "version": "1", "budget": Budget(requests=budget)}
+            remote = model(server, "/v2/models/m/infer", **options)
+            with engine.start(as_model(remote)) as run:
+                return run.predict(rows), run.stats
+
+        for budget, spent in ((4000, 4000), (1, 4001), (700, 4701)):
+            with pytest.raises(BudgetError, match=f"the limit is {budget}"):
+                ask(budget)
+            stopped = server.stats()
+            assert stopped["requests"] == spent
+        outputs, found = ask()
         stats = server.stats()
-    np.testing.assert_array_equal(outputs, local(rows))
+    np.testing.assert_array_equal(outputs[:, 0], local(rows))
+    assert found.n_cached == stopped["answered"], "every answer that was paid for is kept"
     assert set(stats["faults"]) == set(FAULTS), "every fault was tried"
     assert len(stats["sent_for"]) == 10_000
     assert set(stats["sent_for"].values()) == {1}, "a row that was answered was asked again"
     assert 2 <= stats["most_in_flight"] <= 16
-    assert stats["requests"] == remote.spent.requests
     assert 800 < sum(stats["faults"].values()) < 1300
 
 

@@ -143,6 +143,19 @@ def test_probe_measures_and_says_what_it_cost():
     assert plan.seconds >= 0.0005 * plan.at_most
 
 
+def test_a_probe_is_paid_for_once_where_there_is_a_cache(tmp_path):
+    model = RecordingModel(curved)
+    who = wb.ExactSHAP(wb.as_model(model, version="1"), B, engine=wb.Engine(cache=tmp_path / "answers", controls=False, dedupe=False))
+    plan = who.plan(X, probe=50)
+    assert plan.probe_queries == model.n_rows <= 51
+    e = who.explain(X)
+    assert e.stats.n_cached >= plan.probe_queries
+    assert model.n_rows == plan.probe_queries + e.n_queries
+    again = who.plan(X, probe=50)
+    assert again.seconds is not None, "where all is known, time is measured by asking again"
+    assert again.probe_queries == 51
+
+
 def test_rate_limit_is_part_of_the_estimate():
     from whybox.testing.model_server import running
 

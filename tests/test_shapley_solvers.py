@@ -307,7 +307,7 @@ def test_few_strong_triples_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = np.array([np.zeros(d, dtype=bool), np.ones(d, dtype=bool)])
     truth = 2.0 * weights + (2.0 / 3.0) * np.bincount(triples.ravel(), minlength=d)
     with_triples = solve_odd_gp(codes, game(codes), game(ends[:1])[0], game(ends[1:])[0])
-    monkeypatch.setattr("whybox.solvers.odd_gp._TRIPLES", np.inf)
+    monkeypatch.setattr("whybox.solvers.odd_gp_settings.TRIPLES", np.inf)
     without = solve_odd_gp(codes, game(codes), game(ends[:1])[0], game(ends[1:])[0])
     error, other = (np.abs(found.values[0] - truth).max() for found in (with_triples, without))
     assert error < 0.03

@@ -1,4 +1,4 @@
-"""The only file that knows array libraries (NumPy, torch, CuPy, array_api_strict), devices and containers of rows.
+"""The only file that knows array libraries (NumPy, torch, CuPy, array_api_strict) and containers of rows; devices are in ``_devices``.
 
 A library is looked at only if it has already been imported by the caller: nothing here imports torch or pandas on its own account.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -21,6 +21,7 @@ from whybox.typing import Array, Rows
 __all__ = [
     "cell_hashes",
     "concat_rows",
+    "detached",
     "is_array",
     "is_frame",
     "is_numpy",
@@ -34,9 +35,6 @@ __all__ = [
     "promote",
     "row_digests",
     "row_nbytes",
-    "send",
-    "side_stream",
-    "synchronize",
     "take_rows",
     "to_numpy",
     "value_bits",
@@ -114,6 +112,11 @@ def to_numpy(x: Array) -> NDArray[Any]:
     return np.asarray(x)
 
 
+def detached(x: Array) -> Array:
+    """x without the history that torch keeps for gradients."""
+    return x.detach() if is_torch(x) else x
+
+
 def on_accelerator(x: object) -> bool:
     """Whether x is an array whose memory is not the host's."""
     if is_numpy(x) or not is_array(x):
@@ -121,42 +124,6 @@ def on_accelerator(x: object) -> bool:
     if is_torch(x):
         return str(x.device.type) not in ("cpu", "mps")  # type: ignore[attr-defined]  # mps has no float64: it answers on the host
     return type(x).__module__.split(".")[0] == "cupy"
-
-
-def synchronize(x: Array) -> None:
-    """Wait until the device of x has done what it was told."""
-    if is_torch(x) and x.device.type == "cuda":
-        sys.modules["torch"].cuda.synchronize(x.device)
-    elif type(x).__module__.split(".")[0] == "cupy":
-        x.device.synchronize()
-
-
-def send(host: NDArray[Any], like: Array) -> Array:
-    """A host array in the library and on the device of another; to CUDA from pinned memory, which nobody waits for."""
-    host = np.ascontiguousarray(host)
-    if is_torch(like) and like.device.type == "cuda":
-        return sys.modules["torch"].from_numpy(host).pin_memory().to(like.device, non_blocking=True)
-    return namespace(like).asarray(host, device=like.device)
-
-
-def side_stream(like: Array) -> Callable[[Callable[[], Rows]], Rows]:
-    """Runs what composes rows on a CUDA stream of its own, so that it overlaps the model; on any other device it is a plain call."""
-    if not (is_torch(like) and like.device.type == "cuda"):
-        return lambda compose: compose()
-    cuda = sys.modules["torch"].cuda
-    stream = cuda.Stream(like.device)
-    stream.wait_stream(cuda.current_stream(like.device))  # the rows and the background are there
-
-    def run(compose: Callable[[], Rows]) -> Rows:
-        with cuda.stream(stream):
-            rows = compose()
-        main = cuda.current_stream(like.device)
-        main.wait_stream(stream)
-        if is_torch(rows):
-            rows.record_stream(main)
-        return rows
-
-    return run
 
 
 def take_rows(rows: Rows, index: NDArray[np.int64]) -> Rows:

@@ -30,11 +30,13 @@ class Remote:
         rows_per_request: rows that are sent at once.
         concurrency: requests in flight.
         requests_per_minute: the most that begin in any 60 s, or None.
+        budgeted: whether there is a limit to the requests in all, which one process counts.
     """
 
     rows_per_request: int
     concurrency: int
     requests_per_minute: int | None = None
+    budgeted: bool = False
 
     @property
     def busy_batch(self) -> int:

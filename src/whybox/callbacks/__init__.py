@@ -1,7 +1,7 @@
 """For training scripts: explanations of the same rows every few epochs, how they drift, and where the numbers go."""
 
 from whybox.callbacks._drift import Drift, explanation_drift
-from whybox.callbacks.explanation_logger import ExplanationLogger, Logged, Sink
+from whybox.callbacks.explanation_logger import ExplanationLogger, Logged, Sink, SinkWarning
 from whybox.callbacks.hugging_face import trainer_callback
 from whybox.callbacks.sinks import MLflowSink, TensorBoardSink
 
@@ -11,6 +11,7 @@ __all__ = [
     "Logged",
     "MLflowSink",
     "Sink",
+    "SinkWarning",
     "TensorBoardSink",
     "explanation_drift",
     "trainer_callback",

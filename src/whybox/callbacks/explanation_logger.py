@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,10 @@ from whybox.explanations import Attribution
 from whybox.typing import Explainer, Target
 
 Sink = Callable[[int, Mapping[str, float]], None]
+
+
+class SinkWarning(UserWarning):
+    """A sink did not take the numbers of a step; the training goes on."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class ExplanationLogger:
         seed: of the explanations. Default 0.
         target: outputs, as in ``explain``. Default None: all. "predicted" would compare other outputs where predictions change.
         budget: as in ``explain``.
-        sinks: called with (step, names and numbers): :class:`MLflowSink`, :class:`TensorBoardSink`, or any function.
+        sinks: called with (step, names and numbers): :class:`MLflowSink`, :class:`TensorBoardSink`, any function. One that fails, such as
+            for want of a network, is told of in a :class:`SinkWarning` and ends no training; ``history`` has the numbers.
         folder: where every explanation is saved as ``explanation-STEP.npz``; None (default) saves none. Made if it does not exist.
         hold: "latest" (default) holds the explanations needed for comparison; "all" every one, in ``history``.
         prefix: of the names. Default "whybox/".
@@ -124,7 +130,13 @@ class ExplanationLogger:
         if self.folder is not None:
             e.save(Path(self.folder) / f"explanation-{step:06d}.npz")
         for sink in self.sinks:
-            sink(step, scalars)
+            try:
+                sink(step, scalars)
+            except Exception as error:  # noqa: BLE001  # days of training may be behind it
+                told = f"{type(error).__name__}: {str(error)[:300]}"
+                warnings.warn(
+                    f"{sink!r} did not take the numbers of step {step}, and the training goes on: {told}", SinkWarning, stacklevel=2
+                )
         return self.history[-1]
 
     def _scalars(self, e: Attribution, drift: Drift | None) -> dict[str, float]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from whybox.errors import MissingDependencyError
@@ -17,11 +19,13 @@ _NOT_IN_MLFLOW = re.compile(r"[^\w\-. /]")  # what a metric's name may not hold
 class MLflowSink:
     """Logs numbers as metrics of the active MLflow run.
 
+    The extra ``whybox[mlflow]`` brings MLflow's client, for a tracking server; runs in a database on disk need the whole ``mlflow``.
+
     Args:
         client: an object with ``log_metrics(metrics, step=...)``; None (default) takes the ``mlflow`` module.
 
     Raises:
-        MissingDependencyError: mlflow is not installed, when the first numbers come.
+        MissingDependencyError: mlflow is not installed.
 
     Example:
         >>> class Recorder:
@@ -33,13 +37,15 @@ class MLflowSink:
 
     client: Any = None
 
+    def __post_init__(self) -> None:
+        if self.client is None and not _installed("mlflow"):
+            raise MissingDependencyError("mlflow", "mlflow", "MLflowSink")
+
     def __call__(self, step: int, scalars: Mapping[str, float]) -> None:
         """Log one step's numbers."""
         if self.client is None:
-            try:
-                import mlflow
-            except ImportError as error:
-                raise MissingDependencyError("mlflow", "mlflow", "MLflowSink") from error
+            import mlflow
+
             self.client = mlflow
         self.client.log_metrics({_NOT_IN_MLFLOW.sub("_", name): value for name, value in scalars.items()}, step=step)
 
@@ -52,7 +58,7 @@ class TensorBoardSink:
         writer: a ``SummaryWriter`` of torch.utils.tensorboard or tensorboardX, or a folder for a new one.
 
     Raises:
-        MissingDependencyError: a folder was given and tensorboard is not installed, when the first numbers come.
+        MissingDependencyError: a folder was given and tensorboard is not installed.
 
     Example:
         >>> class Writer:
@@ -64,6 +70,10 @@ class TensorBoardSink:
 
     writer: Any
     _opened: Any = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.writer, (str, os.PathLike)) and not (_installed("torch") and _installed("tensorboard")):
+            raise MissingDependencyError("tensorboard", "tensorboard", "TensorBoardSink with a folder")
 
     def __call__(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write one step's numbers."""
@@ -80,8 +90,11 @@ class TensorBoardSink:
 
 
 def _writer(folder: str | os.PathLike[str]) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingDependencyError("tensorboard", "tensorboard", "TensorBoardSink with a folder") from error
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(os.fspath(folder))
+
+
+def _installed(package: str) -> bool:
+    """Whether a package could be imported: told when a sink is made, and not when the first epoch is over."""
+    return sys.modules.get(package, package) is not None and (package in sys.modules or find_spec(package) is not None)

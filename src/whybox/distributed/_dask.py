@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,23 +39,38 @@ class Dask:
             import distributed
         except ImportError:
             raise MissingDependencyError("distributed", "dask", 'engine="dask"') from None
-        client, own = self.client, []
-        if client is None:
+        client = self.client
+        with ExitStack() as own:
+            if client is None:
+                try:
+                    client = distributed.get_client()
+                except ValueError:
+                    own.enter_context(_script_left_alone())
+                    cluster = distributed.LocalCluster(
+                        n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=40
+                    )
+                    client = own.enter_context(distributed.Client(own.enter_context(cluster)))
             try:
-                client = distributed.get_client()
-            except ValueError:
-                cluster = distributed.LocalCluster(
-                    n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=40
-                )
-                client = distributed.Client(cluster)
-                own = [client, cluster]
-        try:
-            yield from _mapped(distributed, client, fn, batches)
-        except (distributed.KilledWorker, distributed.client.FutureCancelledError) as error:
-            raise WorkerLostError(f"{type(error).__name__}: {error}") from error
-        finally:
-            for item in own:
-                item.close()
+                yield from _mapped(distributed, client, fn, batches)
+            except (distributed.KilledWorker, distributed.client.FutureCancelledError) as error:
+                raise WorkerLostError(f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _script_left_alone() -> Iterator[None]:
+    """Processes that Dask starts here do not run the caller's script.
+
+    ``multiprocessing`` runs it in each new process, for functions that are pickled by name. Ours are pickled by content, and a script
+    without ``if __name__ == "__main__":`` would start the job once more, and Dask would only say that a worker did not come up.
+    """
+    main = sys.modules["__main__"]
+    known = vars(main)
+    kept: dict[str, Any] = {name: known.pop(name) for name in ("__file__", "__spec__") if name in known}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        known.update(kept)
 
 
 def _mapped(distributed: Any, client: Any, fn: Callable[[Batch], Any], batches: Batches) -> Iterator[tuple[int, Any]]:

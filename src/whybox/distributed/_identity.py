@@ -56,6 +56,14 @@ class Identity:
         return Identity(method, version if skip else "part of the settings", settings)
 
 
+def model_of(explainer: Any) -> Model | None:
+    """The explainer's model as the engine calls it; None for one of a kind that only this explainer knows."""
+    try:
+        return as_model(explainer.model, output=getattr(explainer, "output", "auto"))
+    except (AttributeError, WhyboxError):
+        return None
+
+
 def _model(explainer: Any) -> str | None:
     if not hasattr(explainer, "model"):
         return None

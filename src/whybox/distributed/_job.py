@@ -206,12 +206,21 @@ def _known(job: Any, path: Path) -> dict[str, Any]:
 
 
 def _changed(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    changed = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
-    shown = ", ".join(f"{name} ({_short(there.get(name))} then, {_short(here.get(name))} now)" for name in changed)
+    then, now = _flat(there), _flat(here)
+    changed = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    shown = ", ".join(f"{name} ({_short(then.get(name))} then, {_short(now.get(name))} now)" for name in changed)
     return (
         f'{path}: belongs to another job; changed: {shown}. Pass another out, or on_change="restart" to start anew (the earlier files are '
         "kept in a folder replaced-1). A model that is fitted anew counts as changed: load it from a file"
     )
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts of the explainer by names of their own, so that the one that has changed is shown."""
+    out: dict[str, Any] = {}
+    for name, value in identity.items():
+        out |= {f"{name}.{part}": item for part, item in value.items()} if isinstance(value, Mapping) else {name: value}
+    return out
 
 
 def _short(value: Any) -> str:

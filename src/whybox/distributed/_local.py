@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -80,6 +81,7 @@ def _pool(fn: Callable[[Batch], Any], batches: Batches, workers: int) -> Iterato
 
 def _install(fn: Callable[[Batch], Any]) -> None:
     _TASK[:] = [fn]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's: a worker that it interrupts would begin another batch
     threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True).start()
 
 

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from whybox._arrays import is_array, is_frame, row_nbytes
-from whybox.distributed._identity import Identity
+import numpy as np
+
+from whybox._arrays import is_array, is_frame, on_accelerator, row_nbytes
+from whybox.distributed._identity import Identity, model_of
 from whybox.distributed._pickling import dumps
 from whybox.distributed._shards import encode, publish, to_table
 from whybox.distributed._sources import Batch
@@ -29,6 +31,7 @@ from whybox.errors import CheckpointError, InputError
 from whybox.explanations import Attribution
 
 _CALL_ROWS, _CALL_BYTES = 4096, 12 << 20  # rows of a model call where the explainer leaves them open
+_DEVICE_ROWS, _DEVICE_BYTES = 1 << 18, 256 << 20  # where the model is on an accelerator, which thousands of rows do not keep busy
 _LOADED: dict[str, Any] = {}  # the explainer of this process
 _LOG: dict[tuple[str, int], Path] = {}  # the log file of this process, by job folder
 
@@ -126,19 +129,37 @@ class Task:
         if not isinstance(found, Attribution) or len(found) != rows:
             raise InputError(f"{type(explainer).__name__}.explain: expected an Attribution of {rows} rows, got {found!r}")
         content, sha256 = encode(to_table(found, batch.ids, here, keep_data=self.keep_data))
-        said = [{"category": f"{w.category.__module__}.{w.category.__qualname__}", "text": str(w.message)} for w in caught]
+        texts = dict.fromkeys((f"{w.category.__module__}.{w.category.__qualname__}", str(w.message)) for w in caught)  # each once
+        said = [{"category": category, "text": text} for category, text in texts]
         seconds = time.perf_counter() - began
         stats = dataclasses.asdict(found.stats)
         self._check_folder(folder)
         log(folder, {"event": "explained", **here, "sha256": sha256, "seconds": seconds, "stats": stats, "said": said})
         publish(content, path)
 
+    @contextmanager
+    def at_hand(self, explainer: Any) -> Iterator[None]:
+        """A block in which batches that this very process explains use the explainer itself and no copy: what it counts, it counts."""
+        if self.factory:
+            yield
+            return
+        _LOADED.clear()
+        _LOADED[self._key] = explainer
+        try:
+            yield
+        finally:
+            _LOADED.clear()
+
+    @property
+    def _key(self) -> str:
+        return hashlib.sha256(self.payload).hexdigest()
+
     def _arguments(self, explainer: Any) -> dict[str, Any]:
         known = inspect.signature(explainer.explain).parameters
         return {name: value for name, value in self.call.items() if name == "seed" or name in known or value is not None}
 
     def _explainer(self, folder: Path) -> Any:
-        key = hashlib.sha256(self.payload).hexdigest()
+        key = self._key
         if key not in _LOADED:
             made = pickle.loads(self.payload)  # noqa: S301  # made by the driver of this job
             made = made() if self.factory else made
@@ -178,8 +199,13 @@ def _fixed_calls(explainer: Any, x: Any) -> Any:
     engine = getattr(explainer, "engine", None)
     if not (dataclasses.is_dataclass(explainer) and isinstance(engine, Engine) and engine.batch_size == "auto"):
         return explainer
-    width = row_nbytes(x) if is_array(x) or is_frame(x) else _CALL_BYTES // 64
-    size = max(min(_CALL_BYTES // max(width, 1), _CALL_ROWS, engine.max_batch or _CALL_ROWS), 1)
+    model = model_of(explainer)
+    if model is not None and model.remote is not None:
+        return explainer  # its size follows from the requests in flight, and not from the clock
+    there = model is not None and model.place is not None and on_accelerator(model.place(np.zeros((1, 1))))
+    rows, nbytes = (_DEVICE_ROWS, _DEVICE_BYTES) if there else (_CALL_ROWS, _CALL_BYTES)
+    width = row_nbytes(x) if is_array(x) or is_frame(x) else nbytes // 64
+    size = max(min(nbytes // max(width, 1), rows, engine.max_batch or rows), 1)
     return dataclasses.replace(explainer, engine=dataclasses.replace(engine, batch_size=size))  # type: ignore[type-var]
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from whybox._random import generator
 from whybox.distributed._dask import Dask
-from whybox.distributed._identity import Identity, UnidentifiedModelWarning
+from whybox.distributed._identity import Identity, UnidentifiedModelWarning, model_of
 from whybox.distributed._job import JobFolder, open_folder, versions
 from whybox.distributed._local import Local
 from whybox.distributed._parquet import in_files, is_paths
@@ -67,7 +67,8 @@ def explain_dataset(
             Dask or Spark DataFrame (these are first written to ``out/input``).
         out: folder of the results. It is made; all workers must see it under this path.
         engine: "local" (default: processes), "ray", "spark", "dask"; or :class:`whybox.distributed.Ray` and its like, for their options.
-        workers: of a named engine; None (default) takes one a core.
+        workers: of a named engine; None (default) takes one a core, and on "local" the calling process alone for a model behind an
+            endpoint, whose ``limits`` hold for each process.
         columns: columns to explain; None (default) takes all but ``id``. One name, not in a list, is a column of texts.
         id: column of row ids, all different; None (default) takes positions. Ray, Dask and Spark data need one.
         seed: of every draw.
@@ -89,7 +90,7 @@ def explain_dataset(
         CheckpointError: ``out`` belongs to another job, another process works on it, or workers do not see it.
         InputError: data without rows, ids that repeat, ``out`` that cannot be written, an explainer that cannot be sent to workers.
         SchemaError: files with other columns than the first, or columns that do not exist.
-        OptionError: an argument has a value that does not exist.
+        OptionError: an argument has a value that does not exist; or several processes would each spend the budget of an endpoint.
         MissingDependencyError: the engine, or pyarrow, is not installed.
         WorkerLostError: workers died again and again; what is finished stays.
 
@@ -106,7 +107,14 @@ def explain_dataset(
     """
     generator(seed)
     arrow()
-    backend = _backend(engine, workers)
+    model = model_of(explainer)
+    remote = None if model is None else model.remote
+    backend = _backend(engine, 1 if remote is not None and engine == "local" and workers is None else workers)
+    if remote is not None and remote.budgeted and isinstance(backend, tuple(_ENGINES.values())) and backend != Local(1):
+        raise OptionError(
+            "budget: every process would spend the whole budget of the model's endpoint; leave engine and workers out, and one process "
+            "keeps limits.concurrency requests in flight, or leave the model's budget out"
+        )
     _positive("threads", threads)
     if batch_size is not None:
         _positive("batch_size", batch_size)
@@ -118,7 +126,13 @@ def explain_dataset(
     with open_folder(out) as folder:
         source, digest = _source(data, folder, columns, id, restart=on_change == "restart")
         size = batch_size or (job["identity"]["batch_size"] if (job := folder.job) is not None else _BATCH)
-        identity = {**who, "call": repr(sorted(call.items())), "data": digest, "rows": source.n, "batch_size": size}
+        identity = {
+            **who,
+            "call": {name: repr(value) for name, value in sorted(call.items())},
+            "data": digest,
+            "rows": source.n,
+            "batch_size": size,
+        }
         identity |= {"columns": None if source.columns is None else list(source.columns), "threads": threads, "keep_data": keep_data}
         folder.claim(identity, restart=on_change == "restart")
         job = folder.job
@@ -127,7 +141,8 @@ def explain_dataset(
         batches = -(-source.n // size)
         before = folder.manifest(batches)
         try:
-            _run(backend, task, folder, Batches(source, size, tuple(range(batches))), progress)
+            with task.at_hand(explainer):
+                _run(backend, task, folder, Batches(source, size, tuple(range(batches))), progress)
         finally:
             manifest = folder.write_manifest(batches)
         _warn(before["warnings"], manifest["warnings"])

@@ -19,6 +19,7 @@ _MOST_ROWS = 1 << 17
 _MOST_BYTES = 12 << 20
 _BUSY_BYTES = 96 << 20  # a remote model: many requests, and so many rows, have to be at hand for few to be in flight
 _DEVICE_ROWS, _DEVICE_BYTES = 1 << 21, 1 << 30  # of an accelerator, which is fast only when it has much to do
+_FUTILE = 8  # batches in a row that told nothing, as what was asked is smaller than the size that is tried: then the search ends
 _AGAIN = 64  # batches of the size that was found, until it is sought once more from there; then ten times as many, and so on
 
 
@@ -52,6 +53,7 @@ class BatchSizer:
         self._memory = False  # whether it once ran out
         self._batches, self._again = 0, _AGAIN
         self.capped = False
+        self._futile = 0
 
     @property
     def settled(self) -> bool:
@@ -92,7 +94,12 @@ class BatchSizer:
         """
         if self._search is None:
             self._look_again()
-        elif 2 * rows > self.size:  # a last, short batch tells nothing
+            self._futile = 0
+        elif 2 * rows <= self.size:  # a last, short batch tells nothing
+            self._futile += 1
+            self._search = None if self._futile >= _FUTILE else self._search
+        else:
+            self._futile = 0
             found = self._search.took(amount or rows, spent, self.limit)
             self.size = self._search.size
             self._search = None if found else self._search

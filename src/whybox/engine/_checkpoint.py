@@ -36,7 +36,7 @@ class Checkpoint:
         about: readable facts of the job, for messages.
 
     Raises:
-        CheckpointError: the file is not a checkpoint, belongs to another job, or cannot be opened.
+        CheckpointError: the file is not a checkpoint, belongs to another job, is in use, or cannot be opened.
         OptionError: path is no path.
     """
 
@@ -54,22 +54,38 @@ class Checkpoint:
                 f"{self.path}: cannot be opened ({error.strerror}); pass the path of a file in a folder that exists"
             ) from error
         try:
+            self._lock()
             self._open(existing, job, about)
         except BaseException:
             self._file.close()
             raise
 
+    def _lock(self) -> None:
+        """Two calls that write at one place would destroy each other's answers. A killed process holds no lock."""
+        try:
+            import fcntl
+        except ImportError:  # no such locks on this system
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(f"{self.path}: another call is at work on it; wait for it, or pass another path") from error
+        except OSError:  # a file system without locks
+            return
+
     def _open(self, existing: bool, job: str, about: dict[str, Any]) -> None:
+        mine = b"J" + json.dumps({"job": job, **about}, default=_plain).encode()
         if not existing:
             self._file.write(_MAGIC)
-            self._append(b"J" + json.dumps({"job": job, **about}, default=_plain).encode())
+            self._append(mine)
             return
         if self._file.read(len(_MAGIC)) != _MAGIC:
             raise CheckpointError(f"{self.path}: not a whybox checkpoint of version 1; pass another path")
-        good = self._file.tell()
+        good, told = self._file.tell(), False
         while (payload := self._read_record()) is not None:
             kind, body = payload[:1], payload[1:]
             if kind == b"J":
+                told = True
                 found = json.loads(body)
                 if found["job"] != job:
                     changed = {key: (found.get(key), value) for key, value in about.items() if found.get(key) != value}
@@ -85,6 +101,8 @@ class Checkpoint:
             good = self._file.tell()
         self._file.truncate(good)
         self._file.seek(good)
+        if not told:  # killed before it had said whose it is: nothing is in it
+            self._append(mine)
 
     def _read_record(self) -> bytes | None:
         head = self._file.read(_HEAD.size)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import is_array, is_frame, namespace, to_numpy
+from whybox._arrays import detached, is_array, is_frame, namespace, to_numpy
 from whybox.errors import OutputShapeError, OutputValueError
 from whybox.typing import Array, Floats
 
@@ -55,6 +55,7 @@ def same_columns(answer: Any, before: tuple[str, ...] | None, model: str) -> tup
 
 def as_device_outputs(answer: Array, n: int, model: str) -> tuple[Array, bool]:
     """As :func:`as_outputs`, but (n, k) float64 where the answer is, and nobody waits for its numbers."""
+    answer = detached(answer)  # whoever calls a network by a function of his own may have left its gradients on: all activations
     xp = namespace(answer)
     if not xp.isdtype(answer.dtype, ("bool", "real floating", "integral")):
         return as_outputs(answer, n, model)

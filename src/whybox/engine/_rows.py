@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,34 +96,6 @@ class UnitRows:
             state.update(piece.ask.instances.tobytes())
             state.update(np.ascontiguousarray(piece.ask.codes).tobytes())
         return state.digest()
-
-
-def cut(bound: Bound, asks: Sequence[Ask], most: int) -> list[list[Piece]]:
-    """Asks cut and gathered into units of at most so many rows, where a single code does not have more.
-
-    Args:
-        bound: the space, bound to the explained rows.
-        asks: codes for instances.
-        most: rows of a unit, whose outputs are held at once.
-    """
-    units: list[list[Piece]] = [[]]
-    filled = 0
-    for position, ask in enumerate(asks):
-        n, m = len(ask.instances), len(ask.codes)
-        if n * m == 0:
-            continue
-        codes = min(m, max(most // bound.draws, 1))
-        instances = max(most // (codes * bound.draws), 1) if codes == m else 1
-        for j in range(0, m, codes):
-            for i in range(0, n, instances):
-                part = Ask(ask.instances[i : i + instances], ask.codes[j : j + codes])
-                size = len(part.instances) * len(part.codes) * bound.draws
-                if filled and filled + size > most:
-                    units.append([])
-                    filled = 0
-                units[-1].append(Piece(position, i, j, part, filled, filled + size))
-                filled += size
-    return [unit for unit in units if unit]
 
 
 Described = PlainRows | UnitRows

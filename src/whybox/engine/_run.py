@@ -20,11 +20,10 @@ from whybox._arrays import (
     on_accelerator,
     row_digests,
     row_nbytes,
-    side_stream,
-    synchronize,
     take_rows,
     to_numpy,
 )
+from whybox._devices import empty_like, side_stream, synchronize
 from whybox.engine._batch import BatchSizer
 from whybox.engine._cache import Cache, version_of
 from whybox.engine._checkpoint import Checkpoint
@@ -33,14 +32,14 @@ from whybox.engine._controls import Controls
 from whybox.engine._dedupe import Deduplicator, share_repeated
 from whybox.engine._keep import Kept, keep_first, keep_in_cache
 from whybox.engine._outputs import as_device_outputs, as_outputs, check_finite, same_columns
-from whybox.engine._rows import Described, PlainRows, UnitRows, cut
+from whybox.engine._rows import Described, PlainRows, UnitRows
+from whybox.engine._units import units_of
 from whybox.errors import BudgetError, OutputShapeError
 from whybox.typing import Array, Ask, Bound, Floats, Ints, Model, OnAnswer, Rows, RunStats
 
 if TYPE_CHECKING:
     from whybox.engine import Engine
 
-_UNIT_BYTES = 6 << 20  # outputs held at once
 _PILOT_ROWS = 1 << 15
 _NO_GAP: Ints = np.empty(0, dtype=np.int64)
 _WORTH = 0.25  # share of duplicates from which keys and sorting repay themselves
@@ -73,6 +72,7 @@ class Run:
         self._unit = 0
         # answers stay on the model's device until they are folded, unless the host needs each of them
         self._stay = checkpoint is None and engine.cache is None and engine.on_nan == "raise"
+        self.seat: Array | None = None  # an empty array of that device, once they do
         self._stream: Callable[[Callable[[], Rows]], Rows] | None = None
         self.n_outputs: int | None = None
         self.one_axis = False
@@ -116,9 +116,10 @@ class Run:
             BudgetError: the next batch would go past ``max_queries``.
         """
         results: list[Floats | None] = [None] * len(asks)
-        for unit in cut(bound, asks, max(_UNIT_BYTES // (8 * (self.n_outputs or 1)), 1)):
+        folds = bool(getattr(bound, "folds_arrays", False))
+        for unit in units_of(asks, bound.draws, self.n_outputs or 1, device=self.seat is not None and folds):
             outputs = self._unit_outputs(UnitRows(bound, unit))
-            outputs = outputs if getattr(bound, "folds_arrays", False) else to_numpy(outputs)
+            outputs = outputs if folds else to_numpy(outputs)
             for piece in unit:
                 part = piece.ask
                 n, m = len(part.instances), len(part.codes)
@@ -192,6 +193,7 @@ class Run:
             here = slice(position, position + size)
             kept = None if self._log is None or self._model.stream is None else Kept(self._log, self._unit, position, size)
             watch = Stopwatch()
+            rows = None  # those of a batch that did not fit the memory are not held beside the next
             try:
                 rows = self._composed(unit, position, size, None if index is None else index[here])
                 if not sizer.capped:
@@ -224,7 +226,12 @@ class Run:
         def compose() -> Rows:
             return unit.compose(position, position + size) if index is None else unit.take(index)
 
-        return compose() if self._stream is None else self._stream(compose)
+        if self._stream is not None:
+            return self._stream(compose)
+        rows = compose()
+        if self.seat is not None and on_accelerator(rows):
+            self._stream = side_stream(rows)
+        return rows
 
     def _gathered(self, outputs: Floats, parts: list[Array], n: int) -> Array:
         """The answers of a unit from its batches, of which the device may still be at work."""
@@ -314,8 +321,8 @@ class Run:
             self.columns = same_columns(answer, self.columns, self._model.name)
             return as_outputs(answer, n, self._model.name)
         values, one_axis = as_device_outputs(answer, n, self._model.name)
-        if self._stream is None:
-            self._stream = side_stream(values)
+        if self.seat is None:
+            self.seat = empty_like(values)
         if not self._sizer.settled:  # what is still on its way has no time yet
             synchronize(values)
         return values, one_axis

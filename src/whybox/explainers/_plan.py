@@ -191,7 +191,7 @@ def _seconds(queries: int, seconds_a_row: float, model: Model) -> float:
 
 
 def _probe(model: Model, bound: Bound, part: _Part | None, probe: int | bool, engine: Engine) -> tuple[float, int]:
-    """Seconds a row, and rows that were sent: one row to warm up, then the probe in one call."""
+    """Seconds a row, and rows that were sent: one row to warm up, then the probe in one call. A cache keeps their answers."""
     remote = model.remote
     size = (_PROBE if remote is None else 4 * remote.concurrency * remote.rows_per_request) if probe is True else count("probe", probe)
     most = engine.max_batch if engine.max_batch is not None else model.max_batch
@@ -200,9 +200,12 @@ def _probe(model: Model, bound: Bound, part: _Part | None, probe: int | bool, en
     size = min(size, there, *([] if most is None else [most]))
     if ask is None or size < 1:
         raise OptionError("probe: there is nothing to ask, and so nothing to measure; leave probe out")
-    quiet = replace(engine, batch_size=size, controls=False, dedupe=False, cache=None)
+    quiet = replace(engine, batch_size=size, controls=False, dedupe=False)
     with quiet.start(model) as run:
         run.predict(bound.compose(ask, 0, 1), 1)
-        began = time.perf_counter()
+        before, began = run.stats.n_queries, time.perf_counter()
         run.predict(bound.compose(ask, 0, size), size)
-        return (time.perf_counter() - began) / size, run.stats.n_queries
+        seconds, sent = time.perf_counter() - began, run.stats.n_queries
+    if sent == before:  # all of them are in the cache, which tells nothing about the model
+        return _probe(model, bound, part, probe, replace(engine, cache=None))
+    return seconds / (sent - before), sent

@@ -12,6 +12,7 @@ from whybox.errors import InputError
 from whybox.explainers._job import Job, Request, positive
 from whybox.explainers._widths import Table, Width, blocks, by_width, check_size, empty_outputs
 from whybox.explanations import Attribution
+from whybox.solvers.choose import placed
 from whybox.typing import Ask, Bools, Estimate, Floats, Ints
 
 _BLOCK_BYTES = 2 << 20
@@ -147,7 +148,7 @@ class _Part:
         outputs = np.tile(np.arange(self.full.shape[1]), (len(now), 1)) if job.chosen is None else job.chosen[rows][:, None]
         self.known = np.concatenate([self.known, job.select(answers, rows).transpose(0, 2, 1)], axis=2)
         plan = self.plans[stage]
-        solve = _bind(plan, guide, rows, outputs)
+        solve = _bind(plan, placed(plan.solve, job.run.seat), guide, rows, outputs)
         values, errors = _solve_mirrored(solve, plan.codes, self.known, self.none[now], self.full[now], methods)
         if stage and not plan.complete:
             errors = _checked(errors, np.abs(values - self.values[now]), self.errors[now])
@@ -188,13 +189,15 @@ def _solve_block(
         stage += 1
 
 
-def _bind(plan: Plan, guide: Solve | None, rows: Ints, outputs: Ints) -> Callable[[Bools, Bools, Floats, Floats, Floats], Estimate]:
+def _bind(
+    plan: Plan, solver: Solver, guide: Solve | None, rows: Ints, outputs: Ints
+) -> Callable[[Bools, Bools, Floats, Floats, Floats], Estimate]:
     """The solver of chosen (row, output) pairs: ``chosen`` (n, q) says which."""
 
     def solve(chosen: Bools, codes: Bools, v: Floats, none: Floats, full: Floats) -> Estimate:
         if guide is None or plan.complete:
-            return plan.solve(codes, v, none, full)
-        return guide(codes, v, none, full, np.repeat(rows[:, None], outputs.shape[1], axis=1)[chosen], outputs[chosen], plan.solve)
+            return solver(codes, v, none, full)
+        return guide(codes, v, none, full, np.repeat(rows[:, None], outputs.shape[1], axis=1)[chosen], outputs[chosen], solver)
 
     return solve
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox.errors import InputError, OptionError
-from whybox.explanations import _fields, _frames, _html, _pictures, _save, _select, _shap_bridge, _text
+from whybox.explanations import _fields, _frames, _html, _pictures, _placed, _save, _select, _shap_bridge, _text
 from whybox.explanations._lime_face import LimeFace
+from whybox.explanations._placed import Arrays
 from whybox.explanations._plotter import Plotter
-from whybox.typing import Floats, Ints, RunStats
+from whybox.typing import Array, Floats, Ints, RunStats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,6 +204,27 @@ class Attribution(LimeFace):
     def to_frame(self) -> pd.DataFrame:
         """One line for every row, feature and output: row, feature, value, output, attribution, std_error, ci_low, ci_high (95 %)."""
         return _frames.tidy(self)
+
+    def to_arrays(self, like: Array, *, dtype: Any = None) -> Arrays:
+        """Values, base values, predictions, standard errors and numeric data in the library and on the device of another array.
+
+        Values are solved for on the host in float64, or come to it: what is read, plotted and saved. This gives them to code that goes on
+        where the model lives, such as a loss.
+
+        Args:
+            like: a NumPy, torch or CuPy array, or one of another library of the array API standard, such as the explained rows themselves.
+            dtype: of that library; None (default) leaves float64, and the data as they are.
+
+        Raises:
+            InputError: like is no array, or rows have features of their own.
+
+        Example:
+            >>> import numpy as np
+            >>> e = Attribution(values=[[1.0]], base_values=[0.0], predictions=[1.0], feature_names=("a",), method="KernelSHAP")
+            >>> e.to_arrays(np.zeros(0), dtype=np.float32).values.dtype
+            dtype('float32')
+        """
+        return _placed.to_arrays(self, like, dtype)
 
     def to_shap(self) -> Any:
         """This as a ``shap.Explanation`` that views the same values, for shap's plots (extra ``shap``)."""

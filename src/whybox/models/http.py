@@ -44,7 +44,8 @@ class HTTPModel:
         budget: the most requests over the life of this object, repeated ones included; they are booked before they are sent.
         output: what the outputs are: "probability", "decision", "value" or "auto" (default: unknown).
         output_names: names of the k outputs, or None.
-        n_outputs: outputs a row; 1 means (n,) or (n, 1). None (default) believes the first two answers that agree.
+        n_outputs: outputs a row; 1 means (n,) or (n, 1). None (default) believes the first two answers that agree; a
+            budget that ends before the second has then paid for one that is not kept.
         version: identifies the model for checkpoints and caches; change it when the endpoint serves another model.
         name: for messages; None takes the address.
 
@@ -131,7 +132,7 @@ class HTTPModel:
         n = int(rows.shape[0]) if is_array(rows) else len(rows)
         if n == 0:
             return np.empty(0)
-        taken = _Taken(n, self._shape(), on_answer)
+        taken = _Taken(n, self._shape(), on_answer, declared=self.n_outputs is not None)
         left = [(start, min(start + self.rows_per_request, n)) for start in range(0, n, self.rows_per_request)]
         for _ in range(self.retry.attempts):
             self._ask(rows, left, taken)
@@ -179,7 +180,7 @@ class HTTPModel:
         width = 1 if outputs.ndim == 1 else outputs.shape[1]
         if self.n_outputs is not None and width != self.n_outputs:
             raise BadReply(f"{width} outputs a row, expected {self.n_outputs}")
-        if taken.shape is not None and outputs.shape[1:] != taken.shape:
+        if self.n_outputs is None and taken.shape is not None and outputs.shape[1:] != taken.shape:
             raise BadReply(f"outputs of shape {outputs.shape}, where other rows have {taken.shape} each")
 
 
@@ -192,10 +193,10 @@ class _Part:
 
 
 class _Taken:
-    """Answers of one batch, put in their places. Until two answers agree on how many outputs a row has, none is passed on."""
+    """Answers of one batch, put in their places. Until two agree on how many outputs a row has, or it is declared, none is passed on."""
 
-    def __init__(self, n: int, shape: Shape | None, on_answer: OnAnswer | None) -> None:
-        self._n, self._on_answer = n, on_answer
+    def __init__(self, n: int, shape: Shape | None, on_answer: OnAnswer | None, *, declared: bool = False) -> None:
+        self._n, self._on_answer, self._declared = n, on_answer, declared
         self.shape = shape
         self.confirmed = False
         self.outputs: Floats | None = None if shape is None else np.empty((n, *shape))
@@ -204,8 +205,11 @@ class _Taken:
 
     def take(self, start: int, answer: Floats) -> None:
         """Put an answer to the rows from ``start`` on in its place."""
+        if self.shape is None and self._declared:  # the first answer is kept even if it is the last that the budget allows
+            self.confirmed = True
+            self._agree(answer.shape[1:])
         if self.shape is not None:
-            self._place(start, answer)
+            self._place(start, answer.reshape(len(answer), *self.shape))  # (n,) and (n, 1) are the same, where one output is declared
             return
         self._waiting[start] = answer
         shape = answer.shape[1:]
@@ -278,5 +282,7 @@ def adapt(obj: HTTPModel, options: Options) -> Model:
         output_names=None if obj.output_names is None else tuple(str(label) for label in obj.output_names),
         place=to_numpy,
         fingerprint=obj.version,
-        remote=Remote(obj.rows_per_request, obj.limits.concurrency, obj.limits.requests_per_minute),
+        remote=Remote(
+            obj.rows_per_request, obj.limits.concurrency, obj.limits.requests_per_minute, budgeted=obj.budget.requests is not None
+        ),
     )

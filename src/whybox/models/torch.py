@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whybox._arrays import is_array, is_frame
+from whybox._devices import carried
 from whybox._torch import evaluating, first_tensor, module_digest
 from whybox.errors import InputError, OptionError, SchemaError
 from whybox.models._options import Options, type_name
@@ -111,7 +112,8 @@ class TorchCall:
         dtype = self.dtype
         if dtype is None and tensor.is_floating_point():
             dtype = _float_dtype(self.module)
-        return tensor.to(device=tensor.device if device is None else device, dtype=tensor.dtype if dtype is None else dtype)
+        tensor = tensor if dtype is None else tensor.to(dtype)
+        return tensor if device is None or device == tensor.device else carried(tensor, device)
 
     def fingerprint(self) -> str:
         """Hash of weights, buffers and the printed structure. The code of ``forward`` is not part of it."""

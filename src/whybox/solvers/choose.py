@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from whybox._arrays import is_torch
 from whybox.errors import BudgetError, OptionError
 from whybox.solvers.exact import solve_exact
 from whybox.solvers.least_squares import solve_least_squares
 from whybox.solvers.odd_gp import solve_odd_gp
-from whybox.typing import Bools, Estimate, Floats
+from whybox.typing import Array, Bools, Estimate, Floats
 
 Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
 
@@ -36,6 +38,16 @@ class Choice:
     name: str
     exact: bool
     reason: str
+
+
+def placed(solve: Solver, like: Array | None) -> Solver:
+    """The solver on the device where answers live, if it can work there: on the host, a fast model would wait for it.
+
+    Args:
+        solve: any solver.
+        like: an array of that device; None for the host.
+    """
+    return partial(solve_odd_gp, like=like) if solve is solve_odd_gp and is_torch(like) else solve
 
 
 def choose_estimator(d: int, budget: int) -> Choice:

@@ -8,29 +8,19 @@ import numpy as np
 from scipy.linalg import lapack
 
 from whybox.errors import InputError
+from whybox.solvers import odd_gp_settings as settings
 from whybox.solvers._pairs import Pairs, odd_part
 from whybox.solvers.least_squares import LinearFit, fit_linear, linear_error
 from whybox.solvers.odd_gp_fit import Data, Prior, factorised, first_prior, improved, scaled
 from whybox.solvers.odd_gp_kernel import covariance, value_covariance, value_variance
 from whybox.solvers.odd_gp_triples import Terms, Triples
-from whybox.typing import Bools, Estimate, Floats
+from whybox.typing import Array, Bools, Estimate, Floats
 
 _MOST_FEATURES = 1000  # beyond, covariances leave the range of float64
-_CYCLES = 1, 2  # of the fit, where pairs are few and where single interactions are looked for
-_FIT_PAIRS = 400  # hyper-parameters are fitted to the first pairs, at most so many; the values see all of them
-_FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
-_REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
-_EVEN = 8.0  # pairs a feature below which the even part is looked at
-_WIDEN = 4.0  # how much variance the d fitted relevances add, n pairs: 1 + _WIDEN d / n; set by the coverage on trees and networks
-_TRIPLES = 6.5  # pairs a feature below which no single interactions are looked for
-_ROUNDS = 4
-_PLAIN_STRENGTHS = (0.03,)  # first order and noise, in which single interactions show first
-_PLAIN_NOISES = (0.03, 0.1, 0.3, 1.0, 3.0)
-_AGAIN = 1  # cycles after single interactions were found
 _LINEAR = 1e-7  # residual of least squares, relative to the game, below which the game counts as linear
 
 
-def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Estimate:
+def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, like: Array | None = None) -> Estimate:
     """Shapley values as the posterior mean of a Gaussian process on the odd part of the game.
 
     In z = 2 code - 1 a game is a sum of interactions c_T prod_{i in T} z_i, of which Shapley values see the odd orders. The prior makes
@@ -44,6 +34,7 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
         v: (r, m) value of each coalition.
         v_empty: (r,) value of the empty coalition.
         v_full: (r,) value of the full coalition.
+        like: a torch tensor on the device that is to compute, all games at once; None (default) takes NumPy, one game after the other.
 
     Returns:
         Values (r, d) that sum to ``v_full - v_empty``. Standard errors are posterior standard deviations, widened where few pairs determine
@@ -82,7 +73,14 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Es
     design = Design.of(pairs.z)
     # as many pairs as free values: least squares passes through all of them, like a permutation, and is exact where the game is linear
     keep = sure | linear | (fit.dof == 0 and len(pairs.z) == d - 1)
-    for i in np.flatnonzero(~sure).tolist():
+    left = np.flatnonzero(~sure)
+    if like is not None and len(left):
+        from whybox.solvers.odd_gp_batch import posteriors
+
+        means, error[left] = posteriors(design, pairs.g[left], pairs.even[left], pairs.total[left], fit.values[left], like)
+        values[left[~keep[left]]] = means[~keep[left]]
+        left = left[:0]
+    for i in left.tolist():
         mean, error[i] = design.posterior(pairs.g[i], pairs.even[i], float(pairs.total[i]), fit.values[i])
         if not keep[i]:
             values[i] = mean
@@ -112,37 +110,37 @@ class Design:
     def of(z: Floats) -> Design:
         """The design of pairs z (n, d)."""
         points = np.concatenate([z, np.ones((1, z.shape[1]))])
-        return Design(points=points, triples=Triples.of(points) if len(z) >= _TRIPLES * z.shape[1] else None)
+        return Design(points=points, triples=Triples.of(points) if len(z) >= settings.TRIPLES * z.shape[1] else None)
 
     def posterior(self, g: Floats, even: Floats, total: float, guess: Floats) -> tuple[Floats, Floats]:
         """Shapley values and standard errors, (d,) each, of one game: g (n,), even (n + 1,) and total, from a guess of the values (d,)."""
         n, d = len(g), self.points.shape[1]
         odd = np.append(g, 0.5 * total)
         scale = float(np.abs(odd).max())
-        data = Data(points=self.points, odd=odd / scale, even=(even - even.mean()) / scale if n < _EVEN * d else None)
+        data = Data(points=self.points, odd=odd / scale, even=(even - even.mean()) / scale if n < settings.EVEN * d else None)
         prior = first_prior(data, scaled(guess))
-        if n < _REFINED * d:
+        if n < settings.REFINED * d:
             prior = first_prior(data, scaled(self._posterior(data.odd, prior, None).mean(self.points)), (prior.noise,))
-        triples = self.triples if n >= _TRIPLES * d else None
+        triples = self.triples if n >= settings.TRIPLES * d else None
         terms, rest, s2 = None, data, 1.0
         if triples is not None:  # before the relevances are fitted, which would else grow to explain single interactions
-            plain = first_prior(replace(data, even=None), scaled(guess), _PLAIN_NOISES, _PLAIN_STRENGTHS)
+            plain = first_prior(replace(data, even=None), scaled(guess), settings.PLAIN_NOISES, settings.PLAIN_STRENGTHS)
             terms, rest, s2 = self._screened(triples, data, self._posterior(data.odd, plain, None), plain)
-        if n >= _FEW * d:
-            prior = improved(rest.first(_FIT_PAIRS), prior, _CYCLES[n >= _TRIPLES * d])
+        if n >= settings.FEW * d:
+            prior = improved(rest.first(settings.FIT_PAIRS), prior, settings.CYCLES[n >= settings.TRIPLES * d])
         if terms is not None:
             terms = replace(terms, variance=terms.variance * (s2 / prior.scale))
         fit = self._posterior(data.odd, prior, terms)
-        for _ in range(_ROUNDS if triples is not None else 0):
+        for _ in range(settings.ROUNDS if triples is not None else 0):
             assert triples is not None
             terms, rest, s2 = self._screened(triples, replace(data, even=None), fit, prior)
             if terms is None:
                 break
-            prior = improved(rest.first(_FIT_PAIRS), prior, _AGAIN)
+            prior = improved(rest.first(settings.FIT_PAIRS), prior, settings.AGAIN)
             fit = self._posterior(data.odd, prior, replace(terms, variance=terms.variance * (s2 / prior.scale)))
         phi, variance = fit.values(self.points)
         phi = phi + (2.0 * data.odd[-1] - phi.sum()) / d
-        return phi * scale, np.sqrt(variance * prior.spread * (1.0 + _WIDEN * d / n)) * scale
+        return phi * scale, np.sqrt(variance * prior.spread * (1.0 + settings.WIDEN * d / n)) * scale
 
     def _screened(self, triples: Triples, data: Data, fit: _Posterior, prior: Prior) -> tuple[Terms | None, Data, float]:
         """Terms that newly stand out, if any, the data without what these explain, and the scale of the process beside them."""

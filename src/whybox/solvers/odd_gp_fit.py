@@ -15,23 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import lapack
 
+from whybox.solvers import odd_gp_settings as settings
 from whybox.solvers.odd_gp_kernel import covariances, variance
 from whybox.typing import Floats
 
-_STRENGTHS = (0.03, 0.1, 0.3)  # largest relevance to begin with
-_NOISES = (1e-6, 1e-4, 1e-2)  # noise variance over prior variance to begin with
-_GRID_PAIRS = 64  # the grid looks at the first pairs alone
-_LEAST_NOISE, _MOST_NOISE = 1e-7, 0.2
-_LEAST, _MOST = 1e-5, 0.6  # bounds of a relevance
-_FLOOR = 0.01  # relevance of a feature whose first guess is zero, over the largest
-_EVIDENCE = 1.0  # prior weight of the present relevances: as much as one well determined coefficient for each
-_EVEN_WEIGHT = 0.5
-_ENDS = 1e-8  # noise of the full coalition's observation, which is known exactly; for conditioning alone
-_CONSTANT = 100.0  # prior variance of the even part's constant, over the variance of the odd part
 _CORNER = 1e100  # larger than any square of whitened observations
-_LONGEST = 2.0  # of an extrapolation, where 1 is the second step itself; longer ones overshoot
-_LEAST_SPREAD = 0.6  # of the errors of leaving one out: where features that matter are few, pairs have likes that give them away
-_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class Prior:
 def scaled(guess: Floats) -> Floats:
     """(d,) relevances in proportion to a guess of the Shapley values, the largest 1."""
     size = np.abs(guess)
-    out: Floats = np.maximum(size / max(float(size.max()), _TINY), _FLOOR)
+    out: Floats = np.maximum(size / max(float(size.max()), settings.TINY), settings.FLOOR)
     return out
 
 
@@ -94,16 +82,18 @@ def factorised(k: Floats, level: float, noise: float) -> Floats | None:
 def _add_noise(k: Floats, level: float, noise: float) -> None:
     diagonal = np.einsum("ii->i", k)  # a view
     diagonal[:-1] += noise * level
-    diagonal[-1] += _ENDS * level
+    diagonal[-1] += settings.ENDS * level
 
 
-def first_prior(data: Data, relevance: Floats, noises: tuple[float, ...] = _NOISES, strengths: tuple[float, ...] = _STRENGTHS) -> Prior:
+def first_prior(
+    data: Data, relevance: Floats, noises: tuple[float, ...] = settings.NOISES, strengths: tuple[float, ...] = settings.STRENGTHS
+) -> Prior:
     """The strength and noise under which the first pairs are most likely, for relevances (d,) whose largest is 1.
 
     The log marginal likelihood has the overall scale profiled out. Observations border the covariances, so that one factorisation gives
     both of its terms, for all candidates together.
     """
-    seen = data.first(_GRID_PAIRS)
+    seen = data.first(settings.GRID_PAIRS)
     n, candidates = len(seen.odd), [(strength, noise) for strength in strengths for noise in noises]
     found = [covariances(seen.points, strength * relevance) for strength in strengths]
     square, log_det, count = np.zeros(len(candidates)), np.zeros(len(candidates)), 0.0
@@ -112,7 +102,7 @@ def first_prior(data: Data, relevance: Floats, noises: tuple[float, ...] = _NOIS
         for k, (strength, noise) in zip(bordered, candidates, strict=True):
             both = found[strengths.index(strength)]
             level = float(both[0][0, 0])
-            np.add(both[which], _CONSTANT * level if which else 0.0, out=k[:n, :n])
+            np.add(both[which], settings.CONSTANT * level if which else 0.0, out=k[:n, :n])
             _add_noise(k[:n, :n], level, noise)
         bordered[:, n, :n] = y
         bordered[:, n, n] = _CORNER
@@ -120,7 +110,7 @@ def first_prior(data: Data, relevance: Floats, noises: tuple[float, ...] = _NOIS
         square += weight * (root[:, n, :n] ** 2).sum(axis=1)
         log_det += weight * np.log(np.einsum("cii->ci", root)[:, :n]).sum(axis=1)
         count += weight * n
-    score = -0.5 * count * np.log(np.maximum(square, _TINY)) - log_det
+    score = -0.5 * count * np.log(np.maximum(square, settings.TINY)) - log_det
     best = len(score) - 1 if np.isnan(score).all() else int(np.nanargmax(score))
     strength, noise = candidates[best]
     return Prior(q=strength * relevance, noise=noise)
@@ -145,13 +135,13 @@ def _spread(alpha: Floats, diagonal: Floats, s2: float) -> float:
     The larger of both, within reason: where pairs agree in all features that matter, each is predicted from its likes without an error,
     which says nothing about the coalitions that no pair is like.
     """
-    squares = alpha**2 / diagonal / max(s2, _TINY)
-    return max(float(squares.mean()), float((squares / diagonal).sum() / (1.0 / diagonal).sum()), _LEAST_SPREAD)
+    squares = alpha**2 / diagonal / max(s2, settings.TINY)
+    return max(float(squares.mean()), float((squares / diagonal).sum() / (1.0 / diagonal).sum()), settings.LEAST_SPREAD)
 
 
 def _observations(data: Data) -> list[tuple[Floats, float]]:
     """Observations (n + 1,) and weight of each part that is used: the odd one, and the even one if it is there."""
-    return [(data.odd, 1.0)] if data.even is None else [(data.odd, 1.0), (data.even, _EVEN_WEIGHT)]
+    return [(data.odd, 1.0)] if data.even is None else [(data.odd, 1.0), (data.even, settings.EVEN_WEIGHT)]
 
 
 def improved(data: Data, prior: Prior, cycles: int) -> Prior:
@@ -180,9 +170,13 @@ def _extrapolated(start: Prior, first: Prior, second: Prior) -> Prior:
     a, b, c = (np.log(np.append(prior.q, prior.noise)) for prior in (start, first, second))
     step = b - a
     turn = (c - b) - step
-    length = float(np.clip(np.linalg.norm(step) / max(float(np.linalg.norm(turn)), _TINY), 1.0, _LONGEST))
+    length = float(np.clip(np.linalg.norm(step) / max(float(np.linalg.norm(turn)), settings.TINY), 1.0, settings.LONGEST))
     moved = np.exp(a + 2.0 * length * step + length**2 * turn)
-    return replace(second, q=np.clip(moved[:-1], _LEAST, _MOST), noise=float(np.clip(moved[-1], _LEAST_NOISE, _MOST_NOISE)))
+    return replace(
+        second,
+        q=np.clip(moved[:-1], settings.LEAST, settings.MOST),
+        noise=float(np.clip(moved[-1], settings.LEAST_NOISE, settings.MOST_NOISE)),
+    )
 
 
 def _stepped(data: Data, prior: Prior) -> Prior | None:
@@ -200,7 +194,7 @@ def _stepped(data: Data, prior: Prior) -> Prior | None:
     noise_shown, noise_expected, square, count = 0.0, 0.0, 0.0, 0.0
     for which, (y, weight) in enumerate(_observations(data)):
         k, slope = both[which], both[1 - which]
-        factor = factorised(k + (_CONSTANT * level if which else 0.0), level, noise)
+        factor = factorised(k + (settings.CONSTANT * level if which else 0.0), level, noise)
         if factor is None:
             return None
         alpha = lapack.dpotrs(factor, y, lower=1)[0]
@@ -218,11 +212,11 @@ def _stepped(data: Data, prior: Prior) -> Prior | None:
         noise_expected += weight * float(diagonal[:n].sum())
         square += weight * float(y @ alpha)
         count += weight * len(y)
-    s2 = max(square / count, _TINY)
+    s2 = max(square / count, settings.TINY)
     share = q / (1.0 - q * q)
-    q = q * (np.maximum(shown / s2, 0.0) * share + _EVIDENCE) / (np.maximum(expected, 0.0) * share + _EVIDENCE)
-    q = np.clip(q, _LEAST, _MOST)
+    q = q * (np.maximum(shown / s2, 0.0) * share + settings.EVIDENCE) / (np.maximum(expected, 0.0) * share + settings.EVIDENCE)
+    q = np.clip(q, settings.LEAST, settings.MOST)
     rest = noise * level
-    rest *= (noise_shown / s2 * rest + _EVIDENCE) / (noise_expected * rest + _EVIDENCE)
-    noise = float(np.clip(rest / variance(q), _LEAST_NOISE, _MOST_NOISE))
+    rest *= (noise_shown / s2 * rest + settings.EVIDENCE) / (noise_expected * rest + settings.EVIDENCE)
+    noise = float(np.clip(rest / variance(q), settings.LEAST_NOISE, settings.MOST_NOISE))
     return Prior(q=q, noise=noise, spread=spread, scale=s2)

@@ -47,7 +47,7 @@ def value_covariance(z: Floats, q: Floats) -> Floats:
     2 q_i z_i integral_0^1 1/2 [prod_{j != i} (1 + t q_j z_j) + prod_{j != i} (1 - t q_j z_j)] dt, since 1 / |T| = integral of t^(|T| - 1).
     Gauss-Legendre is exact up to d = 24 and has more nodes than it needs beyond.
     """
-    t, weight = _nodes(z.shape[1])
+    t, weight = nodes(z.shape[1])
     reach = np.arctanh(t[:, None] * q)  # (nodes, d)
     scale = weight * np.exp(0.5 * np.log1p(-((t[:, None] * q) ** 2)).sum(axis=1))
     field = z @ reach.T  # (n, nodes)
@@ -65,7 +65,7 @@ def value_variance(q: Floats) -> Floats:
 
     4 q_i sum over odd T containing i of prod_{j in T, j != i} q_j / |T|^2; 1 / k^2 = integral of t^(k - 1) log(1 / t).
     """
-    t, weight = _log_nodes()
+    t, weight = log_nodes()
     up = np.log1p(t[:, None] * q).sum(axis=1)[:, None] - np.log1p(t[:, None] * q)
     down = np.log1p(-t[:, None] * q).sum(axis=1)[:, None] - np.log1p(-t[:, None] * q)
     out: Floats = 2.0 * q * (weight @ (np.exp(up) + np.exp(down)))
@@ -73,13 +73,14 @@ def value_variance(q: Floats) -> Floats:
 
 
 @lru_cache(maxsize=16)
-def _nodes(d: int) -> tuple[Floats, Floats]:
+def nodes(d: int) -> tuple[Floats, Floats]:
+    """Nodes and weights for integrals over [0, 1] of what d features make."""
     x, w = np.polynomial.legendre.leggauss(min((d + 1) // 2, _MOST_NODES))
     return 0.5 * (x + 1.0), 0.5 * w
 
 
 @lru_cache(maxsize=1)
-def _log_nodes() -> tuple[Floats, Floats]:
+def log_nodes() -> tuple[Floats, Floats]:
     """Nodes for integrals of f(t) log(1 / t) on [0, 1], by the substitution t = s^2: 4 s log(1 / s) is smooth enough."""
     x, w = np.polynomial.legendre.leggauss(32)
     s = 0.5 * (x + 1.0)

@@ -15,9 +15,9 @@ from scipy.linalg import lapack
 from whybox.typing import Floats, Ints
 
 _MOST_CELLS = 4_000_000  # n d^2 / 2 pair products, 32 MB: beyond, no triples are looked for
-_MOST_SHARE = 8  # at most one triple for so many pairs of coalitions
+MOST_SHARE = 8  # at most one triple for so many pairs of coalitions
 _LEAST_FEATURES = 4
-_CHANCE = 3.5  # squared z-score over the logarithm of the number of triples; the largest of them reaches 2 by chance
+CHANCE = 3.5  # squared z-score over the logarithm of the number of triples; the largest of them reaches 2 by chance
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Triples:
             score[pair, known.members[:, 2]] = 0.0
         # a triple that the process does not favour has variance s2 tr(A^-1); the exact one is computed for the candidates
         inverse = lapack.dtrtri(factor, lower=1)[0]
-        limit = _CHANCE * np.log(d * (d - 1) * (d - 2) / 6.0)
+        limit = CHANCE * np.log(d * (d - 1) * (d - 2) / 6.0)
         size = score**2 / (s2 * float((inverse**2).sum()))
-        room = n // _MOST_SHARE - (0 if known is None else len(known.members))
+        room = n // MOST_SHARE - (0 if known is None else len(known.members))
         top = np.argsort(size, axis=None)[::-1][: max(room, 0)]
         top = top[size.ravel()[top] > limit]
         if not len(top):

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import is_numpy, is_torch, namespace, send
+from whybox._arrays import is_numpy, is_torch, namespace
+from whybox._devices import send
 from whybox.typing import Array, Bools, Ints, Rows
 
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import concat_rows, is_numpy, namespace, promote, row_digests, send, to_numpy, value_bits
+from whybox._arrays import concat_rows, is_numpy, namespace, promote, row_digests, to_numpy, value_bits
 from whybox._cells import cell_texts
+from whybox._devices import send
 from whybox.typing import Array, Bools, Ints, Rows
 
 _BITS_BYTES = 16 << 20  # of a mask as wide as the cells, which is kept

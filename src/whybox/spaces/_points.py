@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from whybox._arrays import is_frame, is_numpy, namespace, to_numpy
+from whybox._devices import send
 from whybox.spaces._columns import ArrayColumns, FrameColumns
 from whybox.spaces._levels import Column, as_numbers, stack_levels
 from whybox.typing import Floats, Ints, Rows
@@ -139,6 +140,11 @@ class Points:
         return np.where(constant, own, centre + scale * ndtri(u[:, self.bells]))
 
     @cached_property
+    def _host(self) -> NDArray[Any]:
+        """The background, which comes from a device once and not for every batch."""
+        return to_numpy(self.columns.background)
+
+    @cached_property
     def _raw_means(self) -> Floats:
         frame = self.columns.background
         parts = (frame, frame) if is_frame(frame) else (to_numpy(frame), to_numpy(frame))
@@ -191,7 +197,7 @@ class Points:
         picked = self.picked(u) if len(where) < self.d else None
         background: Any = columns.background
         if not isinstance(columns, FrameColumns):
-            host = to_numpy(background)
+            host = self._host
             dtype = host.dtype if host.dtype.kind in "fO" or not len(where) else np.result_type(host.dtype, np.float64)
             rows = np.empty((len(u), self.d), dtype=dtype)
             if picked is not None:
@@ -201,7 +207,7 @@ class Points:
                 return rows
             xp = namespace(background)
             own = background.dtype if dtype == host.dtype else xp.float64
-            return xp.asarray(rows, dtype=own, device=background.device)
+            return send(rows, background, own)
         import pandas as pd
 
         at = {j: i for i, j in enumerate(where.tolist())}

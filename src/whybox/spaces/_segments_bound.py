@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import cell_hashes, concat_rows, is_array, is_numpy, is_torch, namespace, send, value_bits
+from whybox._arrays import cell_hashes, concat_rows, is_array, is_numpy, is_torch, namespace, value_bits
+from whybox._devices import send
 from whybox.spaces._blocks import blocks
 from whybox.spaces._canvas import Canvas, Layout, canvas
 from whybox.spaces._fills import Fill
@@ -195,7 +196,7 @@ class SegmentsBound:
             return self.placed[first][None, ...]
         if len(instances) == 1:
             return self.placed[first : first + 1, ...]
-        if is_numpy(self.placed) or is_torch(self.placed):
+        if is_numpy(self.placed):
             return self.placed[instances]
         return namespace(self.placed).take(self.placed, send(instances, self.placed), axis=0)
 
@@ -290,7 +291,7 @@ def _placed_like(host: NDArray[Any], like: Array, model: Model) -> Array:
     if model.place is not None:
         placed = model.place(np.array(host))
         return placed if not is_torch(placed) else placed.to(like.dtype)
-    return namespace(like).asarray(np.array(host), dtype=like.dtype, device=like.device)
+    return send(host, like, like.dtype)
 
 
 def place(images: Images, model: Model) -> Any:

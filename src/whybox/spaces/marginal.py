@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import cell_hashes, concat_rows, is_frame, is_numpy, is_series, namespace, send
+from whybox._arrays import cell_hashes, concat_rows, is_frame, is_numpy, is_series, namespace
+from whybox._devices import send
 from whybox.errors import InputError, OutputValueError, ShapeError
 from whybox.spaces._blocks import blocks
 from whybox.spaces._columns import ArrayColumns, Columns, FrameColumns
