@@ -448,7 +448,13 @@ def test_lime_labels_follow_the_target():
 # shap
 
 
-@pytest.mark.parametrize("make_one", [make, lambda: make(k=3), lambda: make()[0], lambda: make(k=3)[2], ragged, lambda: ragged(k=2)[0]])
+NAMED = {"output_names": ("no", "yes"), "target_index": np.ones(6, dtype=np.int64)}
+SHAPED = [make, lambda: make(k=3), lambda: make()[0], lambda: make(k=3)[2], ragged, lambda: ragged(k=2)[0]]
+
+
+@pytest.mark.parametrize(
+    "make_one", [*SHAPED, lambda: make(**NAMED)[0], lambda: make(output_names=("yes",))[0], lambda: make(k=3)[2, :, "b"]]
+)
 def test_to_shap_is_a_view_and_from_shap_brings_it_back(make_one):
     pytest.importorskip("shap")
     e = make_one()
@@ -460,6 +466,15 @@ def test_to_shap_is_a_view_and_from_shap_brings_it_back(make_one):
         a, b = getattr(back, name), getattr(e, name)
         for x, y in zip(np.atleast_1d(a), np.atleast_1d(b), strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
+
+
+def test_a_single_row_of_a_named_output_can_be_used_in_shap():
+    pytest.importorskip("shap")
+    e = make(**NAMED)
+    row = e[2].to_shap()
+    assert (e.to_shap().output_names, row.base_values, row.shape) == ("yes", e.base_values[2], (4,))
+    assert row.abs.shape == (4,)
+    assert row[:2].feature_names == list(NAMES[:2])
 
 
 def test_from_shap_reads_what_an_explainer_of_shap_returns():
