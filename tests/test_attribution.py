@@ -308,6 +308,27 @@ def test_iterating_gives_the_rows():
     same(rows[3], e[3])
 
 
+def test_numpy_takes_the_values():
+    for e in (make(), make(k=2), make()[0]):
+        assert np.asarray(e) is e.values
+        np.testing.assert_array_equal(np.abs(e), np.abs(e.values))
+    assert np.array(make()).flags.writeable
+    assert np.asarray(make(), dtype=np.float32).dtype == np.float32
+
+
+@pytest.mark.parametrize("e", [ragged(), ragged(k=2)])
+def test_rows_with_features_of_their_own_are_no_array(e):
+    with pytest.raises(TypeError, match=r"e\.values holds one array a row"):
+        np.asarray(e)
+    with pytest.raises(TypeError, match=r"e\.values holds one array a row"):
+        np.abs(e)
+
+
+def test_a_single_row_has_no_rows_to_go_through():
+    with pytest.raises(TypeError, match=r"single row.*e\.values"):
+        iter(make()[0])
+
+
 def test_ragged_rows_are_sliced_with_their_names_and_data():
     e = ragged(k=2)
     row = e[0]

@@ -158,7 +158,24 @@ class Attribution(LimeFace):
         return len(self.values)
 
     def __iter__(self) -> Iterator[Attribution]:
+        """The rows.
+
+        Raises:
+            TypeError: a single row; without an end of its own, NumPy would look for one for seconds.
+        """
+        if self.single:
+            raise TypeError("an Attribution of a single row has no rows to go through; its attributions are e.values")
         return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The values, for NumPy's functions.
+
+        Raises:
+            TypeError: the rows have features of their own.
+        """
+        if self.ragged:
+            raise TypeError("an Attribution whose rows have features of their own is no array; e.values holds one array a row")
+        return np.array(self.values, dtype=dtype, copy=copy)
 
     def __getitem__(self, key: Any) -> Attribution:
         """Rows, features and outputs, by position, slice, mask or name: ``e[0]``, ``e[mask]``, ``e[:, "age"]``, ``e[..., 1]``.
