@@ -212,8 +212,9 @@ class Attribution(LimeFace):
     def importance(self) -> pd.DataFrame:
         """Mean absolute attribution of every feature, most important first: output, feature, importance, std_error, rows.
 
-        Ragged rows are averaged by feature name, over the rows that have it. The standard error is the mean of the values' standard
-        errors: an upper bound whatever the correlation between rows, since rows may share coalitions.
+        Ragged rows are averaged by feature name, over every place where it occurs; ``rows`` counts the rows that have it. The standard
+        error is the mean of the values' standard errors: an upper bound whatever the correlation between rows, since rows may share
+        coalitions.
         """
         return _frames.importance(self)
 
