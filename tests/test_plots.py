@@ -279,6 +279,15 @@ def test_heatmap_shows_every_row_once_and_the_predictions_above():
     np.testing.assert_allclose(np.diff(error_bars(beside)[:, :2])[:, 0] / 2, Z * e.std_error.mean(axis=0)[order[:4]])
 
 
+@pytest.mark.parametrize("n", [2, 4, 9])
+def test_heatmap_of_few_rows_has_whole_ticks(n):
+    ax = make()[:n].plot.heatmap()
+    ax.figure.canvas.draw()
+    ticks = ax.get_xticks()
+    assert len(ticks) >= 2
+    np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
 @each_plot
 def test_no_standard_errors_no_error_bars(plot):
     ax = plot(make(std_error=None))
