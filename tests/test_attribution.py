@@ -308,6 +308,27 @@ def test_iterating_gives_the_rows():
     same(rows[3], e[3])
 
 
+def test_slices_keep_the_labels_of_rows():
+    for e in (make(), make(data=None), make(data=np.zeros((6, 4))), ragged(), ragged(row_labels=("r70", "r71", "r72", "r73"))):
+        table = e.to_frame()
+        labels = [*dict.fromkeys(table["row"])]
+        some = labels[-1]
+        last = table[table["row"] == some].reset_index(drop=True)
+        at = len(e) - 1
+        for part in (e[at], e[[at]], e[1:][at - 1 :], e[[at, 0]][0], pickle.loads(pickle.dumps(e[at]))):
+            assert part.to_frame()["row"].tolist() == [some] * len(last)
+            assert f"row {some}:" in part.to_text()
+        assert [*dict.fromkeys(e[[at, 0]].to_frame()["row"])] == [some, labels[0]]
+
+
+def test_row_labels_are_one_a_row():
+    with pytest.raises(ShapeError, match="row_labels: expected 6"):
+        make(row_labels=("a", "b"))
+    e = make(row_labels=range(10, 16))
+    assert e[2:4].row_labels == (12, 13)
+    assert e[2].row_labels == 12
+
+
 def test_numpy_takes_the_values():
     for e in (make(), make(k=2), make()[0]):
         assert np.asarray(e) is e.values

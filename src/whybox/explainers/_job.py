@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from whybox._arrays import is_frame, is_series
 from whybox._random import generator
 from whybox.engine import Engine, Run
 from whybox.errors import OptionError
@@ -219,6 +220,7 @@ class Job:
             "feature_names": tuple(own[i] for i in where),
             "marks": tuple(marks[i] for i in where),
             "inputs": tuple(inputs[i] for i in where),
+            "row_labels": tuple(self.request.x.index) if is_series(self.request.x) or is_frame(self.request.x) else None,
         }
 
 

@@ -193,10 +193,11 @@ def _inputs(e: Attribution, max_display: int, name: str | None) -> str:
     largest = _pictures.largest(e, shown)
     digits = decimals(*(float(e.predictions[i]) for i in shown))
     parts = []
+    labels = row_labels(e)
     for i in shown:
         mine = "" if e.target_index is None or name is not None else f" · {heading(row_output(e, i) or '')}"
         drawn = _highlight.html(e, i, largest) if texts else _pictures.html(e, i, largest, least=120, most=160)
-        parts.append(f"<p>{escape(f'row {i}{mine}: prediction {e.predictions[i]:.{digits}f}')}</p>{drawn}")
+        parts.append(f"<p>{escape(f'row {labels[i]}{mine}: prediction {e.predictions[i]:.{digits}f}')}</p>{drawn}")
     left = len(e) - len(shown)
     more = f"<p>{left:,} more {'text' if texts else 'image'}{'s' * (left != 1)}</p>" if left else ""
     return "".join(parts) + more + (_highlight.legend(name) if texts else _pictures.legend(name, largest, decimals(largest)))

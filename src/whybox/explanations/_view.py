@@ -39,6 +39,8 @@ def batch(e: Attribution) -> Attribution:
             changes[name].setflags(write=False)
         else:
             changes[name] = array.to_frame().T
+    if e.row_labels is not None:
+        changes["row_labels"] = (e.row_labels,)
     if e.marks is not None:
         changes |= _ragged_again(e)
     return replace(e, **changes, single=False)
@@ -102,7 +104,9 @@ def one_output(e: Attribution, what: str) -> Attribution:
 
 
 def row_labels(e: Attribution) -> list[Any]:
-    """How rows are called: a DataFrame's index, otherwise their positions."""
+    """How rows are called: by their labels, a DataFrame's index, otherwise their positions."""
+    if e.row_labels is not None:
+        return list(e.row_labels)
     if e.data is not None and not isinstance(e.data, np.ndarray):
         return list(e.data.index)
     return list(range(len(e)))

@@ -48,6 +48,7 @@ class Attribution(LimeFace):
         marks: where each feature lies in its input, n arrays, or None: (d, 2) character spans of a text, or an (h, w) map of feature
             positions, -1 where there is none. Of a single row, the array itself.
         conditions: (n, d) texts that say what a value is about where that is not the feature itself ("3 < age <= 7"), or None.
+        row_labels: what the n rows are called, or None: then by the index of data, or else by position. Of a single row, its label.
         estimator: which estimator answered, such as "odd GP".
         target: which output was asked for: None (every output), "predicted", a position or a name.
         target_index: (n,) position of the output that each row explains, where there is no output axis.
@@ -92,6 +93,7 @@ class Attribution(LimeFace):
     inputs: Any = None
     marks: Any = None
     conditions: NDArray[Any] | None = None
+    row_labels: Any = None
     estimator: str = ""
     target: str | int | None = None
     target_index: Ints | None = None
