@@ -595,3 +595,12 @@ def test_a_row_has_the_same_bits_at_every_place():
     among, alone = explainer.explain(x[:12], budget=250), explainer.explain(x[8:12], budget=250)
     assert np.array_equal(among.values[8:], alone.values)
     assert np.array_equal(among.std_error[8:], alone.std_error)
+
+
+def test_the_only_output_of_a_function_has_no_number(small):
+    _, background, x = small
+    for target in ("predicted", 0):
+        e = LIME(lambda rows: rows[:, 0], background).explain(x[:1], target=target, budget=100)
+        assert e.target_index is None
+        assert "output" not in e.to_text()
+        assert e.as_list(1) == e.as_list()

@@ -197,7 +197,7 @@ class Job:
             method=request.method,
             estimator=estimator,
             target=self.target,
-            target_index=chosen,
+            target_index=None if self.run.one_axis else chosen,  # the only output needs no number
             seed=int(request.seed),
             stats=self.run.stats,
             settings=dict(request.settings),
