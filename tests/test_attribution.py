@@ -446,6 +446,24 @@ def test_texts_are_short_and_name_what_was_asked():
         assert other.to_text()
 
 
+@pytest.mark.parametrize(
+    ("scale", "base", "shown"),
+    [
+        (1e-7, 0.5, ["base 0.5 → prediction 0.50000005", "+1.30e-07", "± 2.55e-09", "−8.00e-08"]),
+        (1e6, 4e6, ["base 4.000e+06 → prediction 4.500e+06", "+1.30e+06", "± 2.55e+04", "−8.00e+05"]),
+        (1.0, 0.5, ["base 0.50 → prediction 1.00", "+1.30", "± 0.03", "−0.80", " 0.00 "]),
+    ],
+)
+def test_very_small_and_very_large_numbers_are_shown_by_their_power_of_ten(scale, base, shown):
+    values = np.array([[1.3, -0.8, -1e-12]]) * scale
+    parts = {"base_values": [base], "predictions": base + values.sum(axis=1), "feature_names": ("a", "b", "c"), "method": "m"}
+    text = Attribution(values=values, std_error=np.abs(values) * 0.01, **parts).to_text()
+    assert [part for part in shown if part not in text] == []
+    precise = Attribution(values=np.array([[1.3, -0.8, 0.0]]), std_error=np.array([[1e-9, 0.01, 0.0]]), **parts).to_text()
+    assert "± 2e-09" in precise
+    assert "−0.00" not in text + precise
+
+
 def test_a_name_with_control_characters_cannot_move_the_cursor():
     text = make(feature_names=("a\x1b[2J", "b\nc", "d", "e"), conditions=None)[0].to_text()
     assert "\x1b" not in text
