@@ -294,3 +294,24 @@ def test_a_tolerance_asks_an_exact_explainer_for_nothing_less():
     np.testing.assert_allclose(e.values, [[1.125, *[0.125] * 7]])
     with pytest.raises(OptionError, match="tol"):
         wb.ExactSHAP(lambda rows: rows[:, 0], np.zeros((1, 8))).explain(x, tol=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "target", "says"),
+    [
+        (("1", "2", "3"), 3, r"3 outputs, got position 3; for the class pass its name: target='3'$"),
+        (None, 3, r"3 outputs, got position 3$"),
+        (
+            ("False", "True", "other"),
+            True,
+            r"got True; for the class pass its name: target='True'; the outputs are 'False', 'True', 'other'$",
+        ),
+        (("a", "b", "c"), pd.Series([1, 2]), r"got a Series; each call explains one output or all of them; the outputs are 'a', 'b', 'c'$"),
+        (("1.0", "2.0", "3.0"), 2.0, r"got 2.0; for the class pass its name: target='2.0'; the outputs"),
+    ],
+)
+def test_a_class_label_as_target_is_answered_with_its_name(names, target, says):
+    model = wb.as_model(lambda x: np.stack([x[:, 0]] * 3, axis=1))
+    model = dataclasses.replace(model, output_names=names) if names else model
+    with pytest.raises(OptionError, match=says):
+        wb.KernelSHAP(model, np.zeros((1, 2))).explain([[1.0, 2.0]], target=target)
