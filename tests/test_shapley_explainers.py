@@ -1,6 +1,8 @@
 """KernelSHAP, PermutationSHAP, ExactSHAP and Occlusion on whole models: right values, honest options, counted queries."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -315,3 +317,22 @@ def test_a_class_label_as_target_is_answered_with_its_name(names, target, says):
     model = dataclasses.replace(model, output_names=names) if names else model
     with pytest.raises(OptionError, match=says):
         wb.KernelSHAP(model, np.zeros((1, 2))).explain([[1.0, 2.0]], target=target)
+
+
+HINTED = [wb.LIME, wb.ExactSHAP, wb.PermutationSHAP, wb.PartitionSHAP, wb.Occlusion, wb.Anchors]
+
+
+@pytest.mark.parametrize("kind", HINTED)
+def test_an_explainer_answers_other_libraries_calls_with_its_own_name(kind):
+    explainer = kind(np.sum, np.zeros((2, 2)))
+    with pytest.raises(TypeError, match=r"explain\(x\)"):
+        explainer(np.zeros((1, 2)))
+    for name, says in (("shap_values", r"\.values"), ("expected_value", r"\.base_values"), ("explain_instance", "as_list")):
+        assert not hasattr(explainer, name)
+        with pytest.raises(AttributeError, match=f"{kind.__name__}.*{name}.*{says}"):
+            getattr(explainer, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'explian'"):
+        explainer.explian  # noqa: B018
+    for other in (pickle.loads(pickle.dumps(explainer)), copy.copy(explainer), copy.deepcopy(explainer), dataclasses.replace(explainer)):
+        assert type(other) is kind
+        assert other.model is np.sum
