@@ -69,7 +69,7 @@ def main() -> None:
     lime = wb.LIME(model, train, min_score=None).explain(test, target=target, budget=2000 if options.quick else 20_000, seed=0)
 
     table = importance(shap, lime)
-    print(f"\nWhat speaks for {target!r}, over {len(test)} rows (mean absolute value ± standard error):\n")
+    print(f"\nWhat speaks for {target!r}, over {len(test)} rows (mean absolute value, ± 95 % interval):\n")
     print(table.head(8).to_string(index=False))
     learnt = explainer.surrogate
     assert learnt is not None
@@ -78,7 +78,10 @@ def main() -> None:
     apart = np.abs(shap.values - again.values)
     inside = float(np.mean(apart <= 1.96 * np.hypot(shap.std_error, again.std_error)))
     gap = float(np.abs(shap.values.sum(axis=1) + shap.base_values - shap.predictions).max())
-    print(f"With another seed {inside:.1%} of the values stay within the 95 % interval of their difference; additivity holds to {gap:.0e}.")
+    print(
+        f"With another seed {inside:.1%} of the values stay within the 95 % interval of their difference (honest errors give at least "
+        f"about 95 %); additivity holds to {gap:.0e}."
+    )
 
     certain = int(np.argmax(shap.predictions))
     open_ = int(np.argmin(np.abs(shap.predictions - 0.5)))
@@ -90,7 +93,7 @@ def main() -> None:
             [
                 f"Each point is one row. To the right a feature speaks for {target!r}, to the left against it, in units of probability.",
                 Figure(shap.plot.beeswarm(), "All explained rows; the colour is the feature's value."),
-                Figure(shap.plot.bar(), "Mean absolute Shapley values with their standard errors."),
+                Figure(shap.plot.bar(), "Mean absolute Shapley values with their 95 % intervals."),
             ],
         ),
         Section(
@@ -127,8 +130,8 @@ def main() -> None:
                     "additivity gap": f"{gap:.0e}",
                 },
                 Note(
-                    "Every value was estimated twice with different seeds. Where the standard errors are honest, about 95 % of the pairs "
-                    "lie within the interval of their difference."
+                    "Every value was estimated twice with different seeds. Where the standard errors are honest, at least about 95 % of "
+                    "the pairs lie within the 95 % interval of their difference; a larger share says that the errors are cautious."
                 ),
                 (
                     f"The surrogate learnt from {learnt.n_queries:,} model rows and predicts held-out ones with R2 {learnt.r2[0]:.3f}; "
@@ -146,17 +149,17 @@ def main() -> None:
 
 def importance(shap: wb.Attribution, lime: wb.Attribution) -> pd.DataFrame:
     """Features by mean absolute Shapley value, with LIME's mean absolute weight beside it."""
-    size = np.abs(shap.values).mean(axis=0)
-    error = np.sqrt((shap.std_error**2).sum(axis=0)) / len(shap)
-    weight = np.abs(lime.values).mean(axis=0)
-    rank = (-weight).argsort().argsort() + 1
-    order = np.argsort(-size)
+    found = shap.importance()  # with the errors of the bar plot: rows share coalitions, so their errors do not average out
+    weight = lime.importance().set_index("feature")["importance"]
+    rank = weight.rank(ascending=False, method="first").astype(int)
     return pd.DataFrame(
         {
-            "feature": [shap.feature_names[j] for j in order],
-            "mean |SHAP|": [f"{size[j]:.4f} ± {error[j]:.4f}" for j in order],
-            "mean |LIME|": [f"{weight[j]:.4f}" for j in order],
-            "LIME's rank": [int(rank[j]) for j in order],
+            "feature": found["feature"],
+            "mean |SHAP|": [
+                f"{size:.4f} ± {1.96 * error:.4f}" for size, error in zip(found["importance"], found["std_error"], strict=True)
+            ],
+            "mean |LIME|": [f"{weight[name]:.4f}" for name in found["feature"]],
+            "LIME's rank": [int(rank[name]) for name in found["feature"]],
         }
     )
 

@@ -311,6 +311,48 @@ def test_iterating_gives_the_rows():
     same(rows[3], e[3])
 
 
+def test_slices_keep_the_labels_of_rows():
+    for e in (make(), make(data=None), make(data=np.zeros((6, 4))), ragged(), ragged(row_labels=("r70", "r71", "r72", "r73"))):
+        table = e.to_frame()
+        labels = [*dict.fromkeys(table["row"])]
+        some = labels[-1]
+        last = table[table["row"] == some].reset_index(drop=True)
+        at = len(e) - 1
+        for part in (e[at], e[[at]], e[1:][at - 1 :], e[[at, 0]][0], pickle.loads(pickle.dumps(e[at]))):
+            assert part.to_frame()["row"].tolist() == [some] * len(last)
+            assert f"row {some}:" in part.to_text()
+        assert [*dict.fromkeys(e[[at, 0]].to_frame()["row"])] == [some, labels[0]]
+
+
+def test_row_labels_are_one_a_row():
+    with pytest.raises(ShapeError, match="row_labels: expected 6"):
+        make(row_labels=("a", "b"))
+    e = make(row_labels=range(10, 16))
+    assert e[2:4].row_labels == (12, 13)
+    assert e[2].row_labels == 12
+
+
+def test_numpy_takes_the_values():
+    for e in (make(), make(k=2), make()[0]):
+        assert np.asarray(e) is e.values
+        np.testing.assert_array_equal(np.abs(e), np.abs(e.values))
+    assert np.array(make()).flags.writeable
+    assert np.asarray(make(), dtype=np.float32).dtype == np.float32
+
+
+@pytest.mark.parametrize("e", [ragged(), ragged(k=2)])
+def test_rows_with_features_of_their_own_are_no_array(e):
+    with pytest.raises(TypeError, match=r"e\.values holds one array a row"):
+        np.asarray(e)
+    with pytest.raises(TypeError, match=r"e\.values holds one array a row"):
+        np.abs(e)
+
+
+def test_a_single_row_has_no_rows_to_go_through():
+    with pytest.raises(TypeError, match=r"single row.*e\.values"):
+        iter(make()[0])
+
+
 def test_ragged_rows_are_sliced_with_their_names_and_data():
     e = ragged(k=2)
     row = e[0]
@@ -372,7 +414,8 @@ def test_ragged_to_frame_and_importance_go_by_name():
     good = e.importance().set_index("feature").loc["good"]
     expected = np.abs([e.values[0][1], *e.values[3]])
     assert good["importance"] == pytest.approx(expected.mean())
-    assert good["rows"] == 3
+    assert good["rows"] == 2  # it occurs three times
+    assert sorted(ragged(k=2).importance()["rows"]) == [1] * 6 + [2] * 2
     assert len(ragged(k=2).importance()) == 8
 
 
@@ -404,6 +447,24 @@ def test_texts_are_short_and_name_what_was_asked():
     assert "more" in e.to_text(max_display=2)
     for other in (ragged(), ragged(k=2), ragged()[0], e[0:0], ragged()[2]):
         assert other.to_text()
+
+
+@pytest.mark.parametrize(
+    ("scale", "base", "shown"),
+    [
+        (1e-7, 0.5, ["base 0.5 → prediction 0.50000005", "+1.30e-07", "± 2.55e-09", "−8.00e-08"]),
+        (1e6, 4e6, ["base 4.000e+06 → prediction 4.500e+06", "+1.30e+06", "± 2.55e+04", "−8.00e+05"]),
+        (1.0, 0.5, ["base 0.50 → prediction 1.00", "+1.30", "± 0.03", "−0.80", " 0.00 "]),
+    ],
+)
+def test_very_small_and_very_large_numbers_are_shown_by_their_power_of_ten(scale, base, shown):
+    values = np.array([[1.3, -0.8, -1e-12]]) * scale
+    parts = {"base_values": [base], "predictions": base + values.sum(axis=1), "feature_names": ("a", "b", "c"), "method": "m"}
+    text = Attribution(values=values, std_error=np.abs(values) * 0.01, **parts).to_text()
+    assert [part for part in shown if part not in text] == []
+    precise = Attribution(values=np.array([[1.3, -0.8, 0.0]]), std_error=np.array([[1e-9, 0.01, 0.0]]), **parts).to_text()
+    assert "± 2e-09" in precise
+    assert "−0.00" not in text + precise
 
 
 def test_a_name_with_control_characters_cannot_move_the_cursor():
@@ -479,7 +540,13 @@ def test_numbers_go_where_the_caller_goes_on(library):
         e.to_arrays([1.0])
 
 
-@pytest.mark.parametrize("make_one", [make, lambda: make(k=3), lambda: make()[0], lambda: make(k=3)[2], ragged, lambda: ragged(k=2)[0]])
+NAMED = {"output_names": ("no", "yes"), "target_index": np.ones(6, dtype=np.int64)}
+SHAPED = [make, lambda: make(k=3), lambda: make()[0], lambda: make(k=3)[2], ragged, lambda: ragged(k=2)[0]]
+
+
+@pytest.mark.parametrize(
+    "make_one", [*SHAPED, lambda: make(**NAMED)[0], lambda: make(output_names=("yes",))[0], lambda: make(k=3)[2, :, "b"]]
+)
 def test_to_shap_is_a_view_and_from_shap_brings_it_back(make_one):
     pytest.importorskip("shap")
     e = make_one()
@@ -491,6 +558,15 @@ def test_to_shap_is_a_view_and_from_shap_brings_it_back(make_one):
         a, b = getattr(back, name), getattr(e, name)
         for x, y in zip(np.atleast_1d(a), np.atleast_1d(b), strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
+
+
+def test_a_single_row_of_a_named_output_can_be_used_in_shap():
+    pytest.importorskip("shap")
+    e = make(**NAMED)
+    row = e[2].to_shap()
+    assert (e.to_shap().output_names, row.base_values, row.shape) == ("yes", e.base_values[2], (4,))
+    assert row.abs.shape == (4,)
+    assert row[:2].feature_names == list(NAMES[:2])
 
 
 def test_from_shap_reads_what_an_explainer_of_shap_returns():

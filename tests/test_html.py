@@ -239,6 +239,14 @@ def test_planted_markup_stays_text_in_a_report(tmp_path):
     assert not re.search(r"https?://", re.sub(r"base64,[^\"]*", "", text))
 
 
+def test_links_of_a_report_wrap(tmp_path):
+    plots = pytest.importorskip("whybox.plots")
+    plots.write_report(tmp_path / "report.html", *(plots.Section(f"part {i}", ["text"]) for i in range(9)), title="t")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("</a> <a ") == 8
+    assert "nowrap" not in text
+
+
 def test_pictures_in_a_report_are_svg_without_script_or_reference_to_anywhere(tmp_path):
     plots = pytest.importorskip("whybox.plots")
     pytest.importorskip("matplotlib")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import warnings
 
@@ -395,6 +396,37 @@ def test_a_value_that_the_background_lacks_is_a_named_error(frame):
         LIME(_score, frame.dropna()).explain(frame[frame["income"].isna()].iloc[:1], budget=300)
 
 
+HAS_ARROW = importlib.util.find_spec("pyarrow") is not None
+DAYS = pd.date_range("2020-01-01", periods=401)
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        (DAYS, "t <= 2020-04-10"),
+        (DAYS.as_unit("s"), "t <= 2020-04-10"),
+        (DAYS.tz_localize("Europe/Berlin"), "t <= 2020-04-10"),
+        (DAYS.date, "t <= 2020-04-10"),
+        (DAYS.astype("timestamp[ns][pyarrow]") if HAS_ARROW else DAYS, "t <= 2020-04-10"),
+        (pd.date_range("9000-01-01", periods=401, freq="2D", unit="s"), "t <= 9000-07-20"),
+        (pd.date_range("2020-01-01 10:00", periods=41, freq="7h"), "t <= 2020-01-04 08:00"),
+        (pd.date_range("2020-01-01 10:00", periods=41, freq="7s"), "t <= 2020-01-01 10:01:10"),
+        (pd.date_range("2020-01-01 10:00", periods=41, freq="7us"), "t <= 2020-01-01 10:00:00.000070"),
+        (pd.to_timedelta(np.arange(41), "D"), "t <= 10 days"),
+        (pd.to_timedelta(np.arange(41), "h"), "t <= 10:00:00"),
+        (np.arange(41.0), "t <= 10"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value.dtype),
+)
+def test_conditions_on_moments_are_written_as_moments(values, first):
+    frame = pd.DataFrame({"t": values})
+    e = LIME(lambda rows: np.zeros(len(rows)), frame).explain(frame, budget=100)
+    said = list(dict.fromkeys(e.conditions[:, 0]))
+    assert said[0] == first
+    assert len(said) == 4
+    assert not any("e+" in text for text in said)
+
+
 def test_normal_noise_for_dates_is_refused(frame):
     with pytest.raises(InputError, match="when"):
         LIME(_score, frame[["when"]], neighborhood="gaussian").explain(frame[["when"]].iloc[:1])
@@ -563,3 +595,12 @@ def test_a_row_has_the_same_bits_at_every_place():
     among, alone = explainer.explain(x[:12], budget=250), explainer.explain(x[8:12], budget=250)
     assert np.array_equal(among.values[8:], alone.values)
     assert np.array_equal(among.std_error[8:], alone.std_error)
+
+
+def test_the_only_output_of_a_function_has_no_number(small):
+    _, background, x = small
+    for target in ("predicted", 0):
+        e = LIME(lambda rows: rows[:, 0], background).explain(x[:1], target=target, budget=100)
+        assert e.target_index is None
+        assert "output" not in e.to_text()
+        assert e.as_list(1) == e.as_list()

@@ -16,6 +16,9 @@ mpl = pytest.importorskip("matplotlib", reason="the plot extra is not installed"
 from matplotlib.collections import LineCollection, PathCollection  # noqa: E402  (after the skip)
 from matplotlib.figure import Figure  # noqa: E402
 
+from whybox.explanations._view import columns  # noqa: E402
+from whybox.plots import _figure  # noqa: E402
+
 NAMES = ("age", "job", "income", "grade", "when", "flag", "const", "count")
 Z = 1.959963984540054
 
@@ -218,6 +221,19 @@ def test_beeswarm_is_grey_for_texts_categories_and_missing_values():
         np.testing.assert_allclose(colours[0], grey)
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", None])
+def test_beeswarm_colours_dates_with_a_time_zone_and_days(zone):
+    days = pd.Series(pd.date_range("2024-01-01", periods=40, tz=zone))
+    data = pd.DataFrame({"when": days if zone else days.dt.date})
+    data.loc[3, "when"] = None
+    parts = {"values": np.zeros((40, 1)), "base_values": np.zeros(40), "predictions": np.zeros(40), "feature_names": ("when",)}
+    (column,) = columns(Attribution(**parts, data=data, method="m"))
+    shades = _figure.shades(column, 40)
+    assert np.flatnonzero(np.isnan(shades)).tolist() == [3]
+    assert (np.diff(shades[4:]) >= 0).all()
+    assert shades[-1] == 1
+
+
 def test_beeswarm_colours_by_the_features_value():
     e = make()
     ax = e[:, "age"].plot.beeswarm()
@@ -279,6 +295,15 @@ def test_heatmap_shows_every_row_once_and_the_predictions_above():
     np.testing.assert_allclose(np.diff(error_bars(beside)[:, :2])[:, 0] / 2, Z * e.std_error.mean(axis=0)[order[:4]])
 
 
+@pytest.mark.parametrize("n", [2, 4, 9])
+def test_heatmap_of_few_rows_has_whole_ticks(n):
+    ax = make()[:n].plot.heatmap()
+    ax.figure.canvas.draw()
+    ticks = ax.get_xticks()
+    assert len(ticks) >= 2
+    np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
 @each_plot
 def test_no_standard_errors_no_error_bars(plot):
     ax = plot(make(std_error=None))
@@ -324,6 +349,16 @@ def test_long_names_are_inside_the_figure(plot):
         assert all(upper[0] >= lower[1] - 1 for lower, upper in pairwise(rows))
         assert any("and so on and so on" in name for name in names_of(ax))
         assert ax.get_window_extent(renderer).width > 150
+
+
+def test_a_name_breaks_between_its_words():
+    name = "the_share_of_all_customers_from_on_the_one_hot_encoded_region_of_the_country"
+    lines = _figure.wrapped(name).split("\n")
+    assert "".join(lines) == name
+    assert all(line.endswith("_") for line in lines[:-1])
+    assert _figure.wrapped("x" * 120).replace("\n", "") == "x" * 120
+    assert _figure.wrapped("one two three", 8) == "one two\nthree"
+    assert _figure.wrapped("a_b c_d", 4) == "a_b\nc_d"
 
 
 @pytest.mark.parametrize("name", ["beeswarm", "heatmap"])

@@ -1,6 +1,8 @@
 """KernelSHAP, PermutationSHAP, ExactSHAP and Occlusion on whole models: right values, honest options, counted queries."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -323,3 +325,43 @@ def test_repeated_rows_are_asked_once_and_come_back_in_their_places():
 
 def curved3(rows):
     return rows[:, 0] * rows[:, 1] + rows[:, 2]
+
+
+@pytest.mark.parametrize(
+    ("names", "target", "says"),
+    [
+        (("1", "2", "3"), 3, r"3 outputs, got position 3; for the class pass its name: target='3'$"),
+        (None, 3, r"3 outputs, got position 3$"),
+        (
+            ("False", "True", "other"),
+            True,
+            r"got True; for the class pass its name: target='True'; the outputs are 'False', 'True', 'other'$",
+        ),
+        (("a", "b", "c"), pd.Series([1, 2]), r"got a Series; each call explains one output or all of them; the outputs are 'a', 'b', 'c'$"),
+        (("1.0", "2.0", "3.0"), 2.0, r"got 2.0; for the class pass its name: target='2.0'; the outputs"),
+    ],
+)
+def test_a_class_label_as_target_is_answered_with_its_name(names, target, says):
+    model = wb.as_model(lambda x: np.stack([x[:, 0]] * 3, axis=1))
+    model = dataclasses.replace(model, output_names=names) if names else model
+    with pytest.raises(OptionError, match=says):
+        wb.KernelSHAP(model, np.zeros((1, 2))).explain([[1.0, 2.0]], target=target)
+
+
+HINTED = [wb.LIME, wb.ExactSHAP, wb.PermutationSHAP, wb.PartitionSHAP, wb.Occlusion, wb.Anchors]
+
+
+@pytest.mark.parametrize("kind", HINTED)
+def test_an_explainer_answers_other_libraries_calls_with_its_own_name(kind):
+    explainer = kind(np.sum, np.zeros((2, 2)))
+    with pytest.raises(TypeError, match=r"explain\(x\)"):
+        explainer(np.zeros((1, 2)))
+    for name, says in (("shap_values", r"\.values"), ("expected_value", r"\.base_values"), ("explain_instance", "as_list")):
+        assert not hasattr(explainer, name)
+        with pytest.raises(AttributeError, match=f"{kind.__name__}.*{name}.*{says}"):
+            getattr(explainer, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'explian'"):
+        explainer.explian  # noqa: B018
+    for other in (pickle.loads(pickle.dumps(explainer)), copy.copy(explainer), copy.deepcopy(explainer), dataclasses.replace(explainer)):
+        assert type(other) is kind
+        assert other.model is np.sum

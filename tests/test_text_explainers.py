@@ -440,3 +440,14 @@ def test_a_pipeline_of_texts_is_explained():
     found = LIME(clf, space=Words()).explain(["a good film"])
     assert found[0].as_list()[0][0] == "good"
     assert found.target == "predicted"
+
+
+def test_texts_of_a_series_keep_its_index(tmp_path):
+    e = KernelSHAP(judge, space=Words()).explain(pd.Series(["bad food", "good", "bad food"], index=["r70", "r71", "r72"]))
+    assert e.to_frame()["row"].unique().tolist() == ["r70", "r71", "r72"]
+    assert "row r71:" in e[1].to_text()
+    assert re.findall(r"row (\w+)[ :]", e[[2, 0]].to_html()) == ["r72", "r70"]
+    for part in (e, e[1], e[::2]):
+        part.save(tmp_path / "e.npz")
+        assert wb.Attribution.load(tmp_path / "e.npz").row_labels == part.row_labels
+    assert KernelSHAP(judge, space=Words()).explain(["bad food", "good"])[1].row_labels == 1

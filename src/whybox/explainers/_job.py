@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox._arrays import take_rows
+from whybox._arrays import is_frame, is_series, take_rows
 from whybox._random import generator
 from whybox.engine import Engine, Run
 from whybox.errors import OptionError
@@ -200,7 +200,7 @@ class Job:
             method=request.method,
             estimator=estimator,
             target=self.target,
-            target_index=chosen,
+            target_index=None if self.run.one_axis else chosen,  # the only output needs no number
             seed=int(request.seed),
             stats=self.run.stats,
             settings=dict(request.settings),
@@ -223,6 +223,7 @@ class Job:
             "feature_names": tuple(own[i] for i in where),
             "marks": tuple(marks[i] for i in where),
             "inputs": tuple(inputs[i] for i in where),
+            "row_labels": tuple(self.request.x.index) if is_series(self.request.x) or is_frame(self.request.x) else None,
         }
 
 

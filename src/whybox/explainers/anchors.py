@@ -13,6 +13,7 @@ import numpy as np
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._anchors import Agree, Settings, run_searches, search
+from whybox.explainers._hints import Hints
 from whybox.explainers._job import Job, Request, count, positive, resolve_space
 from whybox.explainers._widths import by_width
 from whybox.explanations.rules import Rules
@@ -29,7 +30,7 @@ class RuleNotFoundWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Anchors:
+class Anchors(Hints):
     """The shortest conditions under which the model says the same about almost any sample (Ribeiro, Singh and Guestrin 2018).
 
     A beam search adds one condition after the other; which rules are most precise is a question to a bandit, KL-LUCB (Kaufmann and

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import BudgetError, OptionError
+from whybox.explainers._hints import Hints
 from whybox.explainers._job import Request, positive, resolve_space
 from whybox.explainers._plan import QueryPlan, plan_shapley
 from whybox.explainers._shapley import Plan, explain_shapley
@@ -22,7 +23,7 @@ _MOST_FEATURES = 20
 
 
 @dataclass(frozen=True)
-class ExactSHAP:
+class ExactSHAP(Hints):
     """Shapley values by their definition, from all ``2**d - 2`` proper coalitions (Shapley 1953).
 
     For up to 20 features. Standard errors are 0: the values are exact for the given background.

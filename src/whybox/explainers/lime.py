@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import OptionError
+from whybox.explainers._hints import Hints
 from whybox.explainers._job import Job, Request, count, positive
 from whybox.explainers._local import LocalPlan, LocalRows, explain_local
 from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
@@ -42,7 +43,7 @@ class LowFidelityWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class LIME:
+class LIME(Hints):
     """Weights of a linear model fitted to the model's outputs in a neighbourhood of each row (Ribeiro, Singh and Guestrin 2016).
 
     Defaults are lime's own: quantile bins, weights ``exp(-D^2 / (2 width^2))`` with width ``0.75 sqrt(d)``, ridge with penalty 1. Two

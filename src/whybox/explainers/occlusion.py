@@ -10,6 +10,7 @@ import numpy as np
 
 from whybox.engine import Engine
 from whybox.errors import OptionError
+from whybox.explainers._hints import Hints
 from whybox.explainers._job import Job, Request, resolve_space
 from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
 from whybox.explainers._widths import Table, blocks, by_width, empty_outputs
@@ -20,7 +21,7 @@ _BLOCK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
-class Occlusion:
+class Occlusion(Hints):
     """The model's output minus its output without a feature, feature by feature (Zeiler and Fergus 2014, section 4.2).
 
     ``values[i, j] = f(x_i) - v(all features but j)``, where v averages over the background. Costs d coalitions a row, and is exact:

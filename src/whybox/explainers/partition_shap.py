@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from whybox.engine import Engine
+from whybox.explainers._hints import Hints
 from whybox.explainers._job import Request, count, resolve_space
 from whybox.explainers._partition import explain_owen, planned
 from whybox.explainers._plan import QueryPlan, Wanted, plan_queries
@@ -20,7 +21,7 @@ DEFAULT_BUDGET = 1024
 
 
 @dataclass(frozen=True)
-class PartitionSHAP:
+class PartitionSHAP(Hints):
     """Owen values over a tree: words in sentences in passages, or columns that vary together (Owen 1977; Winter 1989).
 
     At every node of a binary tree one child is valued with its sibling and without it. Where the budget covers all contexts, values are

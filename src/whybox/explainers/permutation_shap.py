@@ -10,6 +10,7 @@ from typing import Any, Literal
 from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import BudgetError
+from whybox.explainers._hints import Hints
 from whybox.explainers._job import Request, resolve_space
 from whybox.explainers._plan import QueryPlan, plan_shapley
 from whybox.explainers._shapley import Plan, explain_shapley
@@ -22,7 +23,7 @@ from whybox.typing import Space, Target
 
 
 @dataclass(frozen=True)
-class PermutationSHAP:
+class PermutationSHAP(Hints):
     """Shapley values as average marginal contributions along random permutations, each with its reverse (Mitchell et al. 2022).
 
     Unbiased at every budget, and exact for models without interactions above second order. A pair of permutations costs ``2 (d - 1)``

@@ -47,6 +47,10 @@ def checked(e: Attribution) -> dict[str, Any]:
             raise InputError("std_error: expected zero or more (or NaN where unknown), got a negative standard error")
         put["std_error"] = errors
     put |= _described(e, values, leading, tail, ragged=ragged)
+    if e.row_labels is not None and not e.single:
+        put["row_labels"] = tuple(e.row_labels)
+        if len(put["row_labels"]) != len(values):
+            raise ShapeError(f"row_labels: expected {len(values)}, one a row of values, got {len(put['row_labels'])}")
     put |= _check.marked(e.inputs, e.marks, None if e.single else values)
     return put
 

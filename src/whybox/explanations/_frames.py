@@ -76,9 +76,10 @@ def importance(e: Attribution) -> pd.DataFrame:
 
     e = batch(e)
     if e.ragged:
-        frame = tidy(e).assign(size=lambda table: table["attribution"].abs())
+        places = np.repeat(np.arange(len(e)), [len(row) * e.n_outputs for row in e.values])
+        frame = tidy(e).assign(size=lambda table: table["attribution"].abs(), place=places)
         grouped = frame.groupby(["output", "feature"] if e.multi_output else ["feature"], sort=False)
-        table = grouped.agg(importance=("size", "mean"), std_error=("std_error", "mean"), rows=("row", "size")).reset_index()
+        table = grouped.agg(importance=("size", "mean"), std_error=("std_error", "mean"), rows=("place", "nunique")).reset_index()
         if not e.multi_output:
             table.insert(0, "output", _shared_output(e))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from whybox.explanations._escape import escape
-from whybox.explanations._view import decimals, signed
+from whybox.explanations._view import decimals, plus_minus, signed
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -56,7 +56,7 @@ def html(e: Attribution, row: int, largest: float | None = None) -> str:
         if share < _FAINTEST:
             pieces.append(escape(piece))
             continue
-        error = "" if e.std_error is None else f" \u00b1 {_Z * float(e.std_error[row][position]):.{digits}f}"
+        error = "" if e.std_error is None else f" {plus_minus(_Z * float(e.std_error[row][position]), digits)}"
         colour, line = (_POSITIVE, "solid") if value > 0 else (_NEGATIVE, "dashed")
         style = f"background:rgba({colour},{share:.2f});border-bottom:2px {line} rgba({colour},{min(2 * share, 1.0):.2f})"
         pieces.append(f'<mark style="{style}" title="{escape(signed(value, digits) + error)}">{escape(piece)}</mark>')

@@ -18,10 +18,13 @@ from whybox.explanations._view import (
     Line,
     batch,
     decimals,
+    fixed,
     heading,
     is_additive,
     lines,
+    outcome,
     output_label,
+    plus_minus,
     row_labels,
     row_output,
     shortened,
@@ -115,7 +118,7 @@ def _head(*names: str) -> str:
 
 
 def _plus_minus(error: float, digits: int) -> str:
-    return f"± {_Z * error:.{digits}f}" if np.isfinite(error) else ""
+    return plus_minus(_Z * error, digits)
 
 
 def _row(e: Attribution, max_display: int, name: str | None) -> str:
@@ -133,20 +136,20 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
     scale = Scale.around(np.concatenate([starts, ends, ends - reach, ends + reach, [base if additive else 0.0]]), 340.0)
     digits = decimals(*sizes)
     title = f"row {row_labels(e)[0]}" + ("" if name is None else f" · {heading(name)}")
-    facts = [f"base value {base:.{digits}f}", f"prediction {prediction:.{digits}f}"]
+    facts = [f"base value {outcome(base, digits)}", f"prediction {outcome(prediction, digits)}"]
     if e.score is not None:
         facts.append(f"R² of the local model {e.score[0]:.3f}")
     value = "value" if any(line.value for line in some) else ""
     table = [_head("feature", value, "", "attribution", "95 % interval" if e.std_error is not None else "")]
     if additive:
-        table.append(_cells("total", "base value", "", marker(scale, base), f"{base:.{digits}f}", ""))
+        table.append(_cells("total", "base value", "", marker(scale, base), outcome(base, digits), ""))
     for line, start, end, half in zip(steps, starts, ends, reach, strict=True):
         drawing = bar(scale, start, end, half, links=additive, color=OTHERS if line is remainder else "")
         table.append(
             _cells("", line.name, shortened(line.value), drawing, signed(line.attribution, digits), _plus_minus(line.error, digits))
         )
     if additive:
-        table.append(_cells("total", "prediction", "", marker(scale, prediction), f"{prediction:.{digits}f}", ""))
+        table.append(_cells("total", "prediction", "", marker(scale, prediction), outcome(prediction, digits), ""))
     return f"<p>{escape(title)}: {escape(', '.join(facts))}</p>{_input(e, name, digits)}<table>{''.join(table)}</table>"
 
 
@@ -173,11 +176,11 @@ def _summary(e: Attribution, max_display: int, name: str | None) -> str:
     for feature, size, error in zip(some["feature"], some["importance"], some["std_error"], strict=True):
         drawing = bar(scale, 0.0, float(size), _Z * float(error), color=SIZE)
         table.append(
-            f'<tr><td class="name">{_wrapped(feature)}</td><td>{drawing}</td><td class="number">{size:.{digits}f}</td>'
+            f'<tr><td class="name">{_wrapped(feature)}</td><td>{drawing}</td><td class="number">{fixed(size, digits)}</td>'
             f'<td class="error">{_plus_minus(float(error), digits)}</td><td>{strip(spread, _of_feature(e, feature))}</td></tr>'
         )
     rest = frame[max_display:]
-    more = f"<p>{len(rest)} more features, together {rest['importance'].sum():.{digits}f}</p>" if len(rest) else ""
+    more = f"<p>{len(rest)} more features, together {fixed(rest['importance'].sum(), digits)}</p>" if len(rest) else ""
     mixed = e.target_index is not None and len(np.unique(e.target_index)) > 1
     title = "" if name is None else f"<p>{escape('the predicted output of each row' if mixed else heading(name))}</p>"
     return f"{title}{_inputs(e, max_display, None if mixed else name)}<table>{''.join(table)}</table>{more}"
@@ -193,10 +196,11 @@ def _inputs(e: Attribution, max_display: int, name: str | None) -> str:
     largest = _pictures.largest(e, shown)
     digits = decimals(*(float(e.predictions[i]) for i in shown))
     parts = []
+    labels = row_labels(e)
     for i in shown:
         mine = "" if e.target_index is None or name is not None else f" · {heading(row_output(e, i) or '')}"
         drawn = _highlight.html(e, i, largest) if texts else _pictures.html(e, i, largest, least=120, most=160)
-        parts.append(f"<p>{escape(f'row {i}{mine}: prediction {e.predictions[i]:.{digits}f}')}</p>{drawn}")
+        parts.append(f"<p>{escape(f'row {labels[i]}{mine}: prediction {outcome(e.predictions[i], digits)}')}</p>{drawn}")
     left = len(e) - len(shown)
     more = f"<p>{left:,} more {'text' if texts else 'image'}{'s' * (left != 1)}</p>" if left else ""
     return "".join(parts) + more + (_highlight.legend(name) if texts else _pictures.legend(name, largest, decimals(largest)))

@@ -13,7 +13,7 @@ from whybox.errors import OptionError
 from whybox.explanations._escape import escape
 from whybox.explanations._overlay import NEGATIVE, POSITIVE, Picture, below, beside, fitted, overlay, pixels, png, visible
 from whybox.explanations._save import atomic
-from whybox.explanations._view import batch
+from whybox.explanations._view import batch, fixed
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -70,7 +70,7 @@ def legend(name: str | None, limit: float, digits: int) -> str:
     what = "the output" if name is None else name
     marks = ((POSITIVE, "raises", "+"), (NEGATIVE, "lowers", "−"))
     shown = [
-        f'<mark style="background:rgba({r},{g},{b},.55)">{word}</mark> {escape(what)} (deepest: {sign}{limit:.{digits}f})'
+        f'<mark style="background:rgba({r},{g},{b},.55)">{word}</mark> {escape(what)} (deepest: {sign}{fixed(limit, digits)})'
         for (r, g, b), word, sign in marks
     ]
     return f'<p class="cost">{", ".join(shown)}</p>'

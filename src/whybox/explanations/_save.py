@@ -43,7 +43,7 @@ _ARRAYS = (
     "conditions",
     "target_index",
 )
-_TUPLES = ("inputs", "marks")  # one text or array a row
+_TUPLES = ("inputs", "marks", "row_labels")  # one text, array or label a row
 _PLAIN = ("feature_names", "output_names", "members", "method", "estimator", "target", "seed", "single")
 
 

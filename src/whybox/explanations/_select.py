@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from whybox._arrays import is_frame
 from whybox.errors import OptionError, ShapeError
+from whybox.explanations._view import row_labels
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -127,6 +128,9 @@ def _rows(e: Attribution, key: Any) -> Attribution:
             each = getattr(e, name)
             if each is not None:
                 changes[name] = each[pick] if one else tuple(each[i] for i in many)
+    if e.row_labels is not None or not is_frame(e.data):  # a DataFrame keeps its index by itself
+        labels = row_labels(e)
+        changes["row_labels"] = labels[pick] if one or isinstance(pick, slice) else [labels[i] for i in pick]
     if is_frame(e.data):
         # One row keeps each cell as it was: a Series of objects, where a plain .iloc would cast integers beside floats.
         changes["data"] = e.data.iloc[[pick]].astype(object).iloc[0] if one else e.data.iloc[pick]

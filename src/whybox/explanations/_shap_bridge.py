@@ -30,8 +30,9 @@ def to_shap(e: Attribution) -> Any:
     if e.members is not None:
         data = None  # shap shows one datum a feature, and these features are groups of columns
     outputs: Any = list(e.output_names) if e.multi_output and e.output_names is not None else None
-    if outputs is None and not e.multi_output and (e.single or len(set(_outputs(e))) == 1):
-        outputs = _outputs(e)[0]
+    # Beside a single base value shap takes no name: its constructor fails, and so would .abs or a slice of what it made.
+    if not e.single and not e.multi_output and len(set(row_outputs(e))) == 1:
+        outputs = row_outputs(e)[0]
     return shap.Explanation(
         values=e.values,
         base_values=float(e.base_values) if e.base_values.ndim == 0 else e.base_values,
@@ -41,12 +42,6 @@ def to_shap(e: Attribution) -> Any:
         error_std=e.std_error,
         compute_time=e.stats.total_seconds,
     )
-
-
-def _outputs(e: Attribution) -> list[str | None]:
-    if e.single:
-        return [None if e.output_names is None else e.output_names[0 if e.target_index is None else int(e.target_index)]]
-    return list(row_outputs(e))
 
 
 def from_shap(explanation: Any, method: str) -> dict[str, Any]:

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from whybox.explanations._highlight import is_text, terminal
-from whybox.explanations._view import batch, decimals, heading, is_additive, lines, output_label, row_labels, row_output, shortened, signed
+from whybox.explanations._view import (
+    batch,
+    decimals,
+    fixed,
+    heading,
+    is_additive,
+    lines,
+    outcome,
+    output_label,
+    plus_minus,
+    row_labels,
+    row_output,
+    shortened,
+    signed,
+)
 
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
@@ -71,14 +85,14 @@ def _row(e: Attribution, max_display: int) -> list[str]:
     text = is_text(e, 0)
     rows: list[tuple[str, ...]] = [("feature", "value", "attribution", "95 % interval" if e.std_error is not None else "")]
     for line in some:
-        reach = f"± {_Z * line.error:.{digits}f}" if np.isfinite(line.error) else ""
+        reach = plus_minus(_Z * line.error, digits)
         shown = "" if text else _clean(shortened(line.value, 48))
         rows.append((_clean(line.name), shown, signed(line.attribution, digits), reach))
     if rest:
         rows.append((f"{len(rest)} more", "", signed(float(sum(line.attribution for line in rest)), digits), ""))
     name = row_output(e, 0)
     result = f"row {row_labels(e)[0]}" + ("" if name is None else f", {heading(name)}")
-    result += f": base {e.base_values[0]:.{digits}f} → prediction {e.predictions[0]:.{digits}f}"
+    result += f": base {outcome(e.base_values[0], digits)} → prediction {outcome(e.predictions[0], digits)}"
     if not is_additive(e, 0):
         result += " (attributions need not add up)"
     if e.score is not None:
@@ -106,9 +120,9 @@ def _summary(e: Attribution, max_display: int) -> list[str]:
     digits = decimals(*frame["importance"])
     rows: list[tuple[str, ...]] = [("feature", "mean |attribution|", "95 % interval" if e.std_error is not None else "")]
     for name, size, error in zip(frame["feature"][:max_display], frame["importance"], frame["std_error"], strict=False):
-        rows.append((_clean(name), f"{size:.{digits}f}", f"± {_Z * error:.{digits}f}" if np.isfinite(error) else ""))
+        rows.append((_clean(name), fixed(size, digits), plus_minus(_Z * error, digits)))
     widths = [max(len(row[j]) for row in rows) for j in range(3)]
     text = [f"{row[0].ljust(widths[0])}  {row[1].rjust(widths[1])}  {row[2].rjust(widths[2])}".rstrip() for row in rows]
     if len(frame) > max_display:
-        text.append(f"{len(frame) - max_display} more features, together {frame['importance'][max_display:].sum():.{digits}f}")
+        text.append(f"{len(frame) - max_display} more features, together {fixed(frame['importance'][max_display:].sum(), digits)}")
     return text

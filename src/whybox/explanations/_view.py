@@ -39,6 +39,8 @@ def batch(e: Attribution) -> Attribution:
             changes[name].setflags(write=False)
         else:
             changes[name] = array.to_frame().T
+    if e.row_labels is not None:
+        changes["row_labels"] = (e.row_labels,)
     if e.marks is not None:
         changes |= _ragged_again(e)
     return replace(e, **changes, single=False)
@@ -102,7 +104,9 @@ def one_output(e: Attribution, what: str) -> Attribution:
 
 
 def row_labels(e: Attribution) -> list[Any]:
-    """How rows are called: a DataFrame's index, otherwise their positions."""
+    """How rows are called: by their labels, a DataFrame's index, otherwise their positions."""
+    if e.row_labels is not None:
+        return list(e.row_labels)
     if e.data is not None and not isinstance(e.data, np.ndarray):
         return list(e.data.index)
     return list(range(len(e)))
@@ -193,14 +197,47 @@ def shortened(text: str, most: int = 160) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+_POWERS = -1  # instead of a number of decimals: three digits and a power of ten
+
+
 def signed(value: float, digits: int = 3) -> str:
-    """A number with its sign and a typographic minus."""
-    return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else str(value)
+    """A number with its sign and a typographic minus; what rounds to zero has no sign."""
+    text = fixed(abs(value), digits)
+    if not np.isfinite(value):
+        return str(value)
+    return text if float(text) == 0 else f"+{text}" if value > 0 else f"−{text}"
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with these decimals, see ``decimals``; by its power of ten where decimals would say nothing."""
+    value = float(value)
+    if digits == _POWERS and np.isfinite(value) and value != 0:
+        return f"{value:.2e}"
+    text = f"{value:.{max(digits, 0)}f}"
+    return text.removeprefix("-") if np.isfinite(value) and float(text) == 0 else text
+
+
+def outcome(value: float, digits: int) -> str:
+    """A base value or prediction beside attributions with these decimals: precise enough to see them in it."""
+    value = float(value)
+    if digits == _POWERS and np.isfinite(value) and value != 0:
+        return f"{value:.8g}" if 1e-4 <= abs(value) < 1e6 else f"{value:.3e}"
+    return fixed(value, digits)
+
+
+def plus_minus(reach: float, digits: int) -> str:
+    """Half an interval; one that is much smaller than its number shows its power of ten, not zeros. Empty where unknown."""
+    if not np.isfinite(reach):
+        return ""
+    text = fixed(reach, digits)
+    return f"± {reach:.0e}" if reach and float(text) == 0 else f"± {text}"
 
 
 def decimals(*magnitudes: float) -> int:
-    """Decimals that show the largest of these numbers with three digits or so."""
+    """Decimals that show the largest of these numbers with three digits or so; -1 for very small and very large ones, see ``fixed``."""
     top = max((abs(m) for m in magnitudes if np.isfinite(m)), default=0.0)
+    if top and not 1e-4 <= top < 1e6:
+        return _POWERS
     return 3 if top == 0 else int(np.clip(2 - np.floor(np.log10(top)), 0, 8))
 
 

@@ -49,6 +49,7 @@ class Attribution(LimeFace):
         marks: where each feature lies in its input, n arrays, or None: (d, 2) character spans of a text, or an (h, w) map of feature
             positions, -1 where there is none. Of a single row, the array itself.
         conditions: (n, d) texts that say what a value is about where that is not the feature itself ("3 < age <= 7"), or None.
+        row_labels: what the n rows are called, or None: then by the index of data, or else by position. Of a single row, its label.
         estimator: which estimator answered, such as "odd GP".
         target: which output was asked for: None (every output), "predicted", a position or a name.
         target_index: (n,) position of the output that each row explains, where there is no output axis.
@@ -93,6 +94,7 @@ class Attribution(LimeFace):
     inputs: Any = None
     marks: Any = None
     conditions: NDArray[Any] | None = None
+    row_labels: Any = None
     estimator: str = ""
     target: str | int | None = None
     target_index: Ints | None = None
@@ -159,7 +161,24 @@ class Attribution(LimeFace):
         return len(self.values)
 
     def __iter__(self) -> Iterator[Attribution]:
+        """The rows.
+
+        Raises:
+            TypeError: a single row; without an end of its own, NumPy would look for one for seconds.
+        """
+        if self.single:
+            raise TypeError("an Attribution of a single row has no rows to go through; its attributions are e.values")
         return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The values, for NumPy's functions.
+
+        Raises:
+            TypeError: the rows have features of their own.
+        """
+        if self.ragged:
+            raise TypeError("an Attribution whose rows have features of their own is no array; e.values holds one array a row")
+        return np.array(self.values, dtype=dtype, copy=copy)
 
     def __getitem__(self, key: Any) -> Attribution:
         """Rows, features and outputs, by position, slice, mask or name: ``e[0]``, ``e[mask]``, ``e[:, "age"]``, ``e[..., 1]``.
@@ -196,8 +215,9 @@ class Attribution(LimeFace):
     def importance(self) -> pd.DataFrame:
         """Mean absolute attribution of every feature, most important first: output, feature, importance, std_error, rows.
 
-        Ragged rows are averaged by feature name, over the rows that have it. The standard error is the mean of the values' standard
-        errors: an upper bound whatever the correlation between rows, since rows may share coalitions.
+        Ragged rows are averaged by feature name, over every place where it occurs; ``rows`` counts the rows that have it. The standard
+        error is the mean of the values' standard errors: an upper bound whatever the correlation between rows, since rows may share
+        coalitions.
         """
         return _frames.importance(self)
 

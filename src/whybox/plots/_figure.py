@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
+from datetime import date
 from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -79,11 +81,17 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split(" "))
 
 
+# Where a name may go on in a new line: at spaces, behind hyphens, and behind the underscores of a column's name.
+_BREAKS = re.compile(r"(\s+|(?<=[^\W_]-)(?=\w)|(?<=[^\W_]_)(?=[^\W_]))")
+
+
 def wrapped(text: str, width: int | None = None) -> str:
     """A name in as many lines as it needs; without a width, in about three lines of 34 to 52 letters."""
     text = plain(text)
     width = int(np.clip(len(text) / 2.6, 34, 52)) if width is None else width
-    return "\n".join(textwrap.wrap(text, width, break_long_words=True)) or " "
+    wrapper = textwrap.TextWrapper(width, break_long_words=True, break_on_hyphens=False)
+    wrapper.wordsep_simple_re = _BREAKS
+    return "\n".join(wrapper.wrap(text)) or " "
 
 
 def label_features(ax: Axes, names: Sequence[str]) -> None:
@@ -214,6 +222,10 @@ def numeric(column: NDArray[Any]) -> Floats | None:
         moments = column.astype("int64").astype(np.float64)
         moments[np.isnat(column)] = np.nan
         return moments
+    if column.dtype == object and len(column) and all(_missing(cell) or isinstance(cell, date) for cell in column):
+        import pandas as pd  # days, and moments with a time zone
+
+        return numeric(pd.to_datetime(pd.Series(column), utc=True).dt.tz_localize(None).to_numpy())
     if column.dtype == object and all(_is_number_or_missing(cell) for cell in column):
         return np.array([np.nan if _missing(cell) else float(cell) for cell in column], dtype=np.float64)
     return None

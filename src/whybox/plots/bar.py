@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.errors import InputError
 from whybox.explanations import Attribution
-from whybox.explanations._view import batch, decimals, is_additive, lines, one_output, shortened, signed
+from whybox.explanations._view import batch, decimals, fixed, is_additive, lines, one_output, outcome, shortened, signed
 from whybox.plots import _figure as fig
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def bar(explanation: Attribution, *, max_display: int = 10, ax: Axes | None = No
     fig.label_features(ax, shown)
     digits = decimals(*lengths)
     for row, size, half in zip(rows, lengths, np.where(known, reach, 0.0), strict=True):
-        text = signed(float(size), digits) if one else f"{size:.{digits}f}"
+        text = signed(float(size), digits) if one else fixed(size, digits)
         side = -1 if size < 0 else 1
         ax.annotate(
             text,
@@ -85,7 +85,11 @@ def bar(explanation: Attribution, *, max_display: int = 10, ax: Axes | None = No
     fig.give_room(ax, float(np.nanmin(lengths - half, initial=0.0)) if one else 0.0, float(np.nanmax(lengths + half, initial=0.0)))
     if one:
         ax.axvline(0, color=fig.ink(), linewidth=0.8)
-        total = f"\nbase {whole.base_values[0]:.{digits}f} → prediction {whole.predictions[0]:.{digits}f}" if is_additive(whole, 0) else ""
+        total = (
+            f"\nbase {outcome(whole.base_values[0], digits)} → prediction {outcome(whole.predictions[0], digits)}"
+            if is_additive(whole, 0)
+            else ""
+        )
     else:
         total = ""
     label = ("attribution" if one else "mean |attribution|") + fig.interval_note(e)

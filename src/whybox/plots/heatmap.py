@@ -39,6 +39,8 @@ def heatmap(explanation: Attribution, *, max_display: int = 10, ax: Axes | None 
         grid = np.concatenate([grid, e.values[:, rest].sum(axis=1, keepdims=True)], axis=1)
     order = _order(np.nan_to_num(e.values), e.predictions)
     ax = fig.new_axes(ax, fig.size_of(names, width=8.4, row=0.34, extra=1.9), "plot.heatmap")
+    from matplotlib.ticker import MaxNLocator
+
     finite = np.abs(grid[:, : len(top)])
     finite = finite[np.isfinite(finite)]
     limit = float(np.percentile(finite, 99)) if finite.size else 1.0
@@ -47,6 +49,7 @@ def heatmap(explanation: Attribution, *, max_display: int = 10, ax: Axes | None 
     fig.label_features(ax, names)
     fig.tidy(ax, title="", xlabel="rows (those explained alike side by side)", grid="")
     ax.spines["bottom"].set_visible(False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # a row has no half
 
     above = ax.inset_axes((0, 1.02, 1, max(0.5 / max(len(names) * 0.34, 1), 0.1)), sharex=ax)
     above.plot(np.arange(len(e)), e.predictions[order], color=fig.ink(), linewidth=0.9)

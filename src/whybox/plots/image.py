@@ -11,7 +11,7 @@ from whybox.errors import OptionError
 from whybox.explanations import Attribution
 from whybox.explanations._overlay import fitted, overlay, pixels, strongest, visible
 from whybox.explanations._pictures import largest, need_images
-from whybox.explanations._view import batch, decimals, heading, output_label, row_output
+from whybox.explanations._view import batch, decimals, heading, output_label, row_labels, row_output
 from whybox.plots import _figure as fig
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def image(
     grid = figure.subplots(len(e), 1 + shown, squeeze=False)
     for row in range(len(e)):
         picture, labels = fitted(e.inputs[row]), fitted(e.marks[row])
-        _put(grid[row, 0], pixels(visible(picture)), "" if len(e) == 1 else f"row {row}")
+        _put(grid[row, 0], pixels(visible(picture)), "" if len(e) == 1 else f"row {row_labels(e)[row]}")
         values = e.values[row].reshape(len(e.values[row]), -1)
         predictions = e.predictions[row].reshape(-1)
         for place, k in enumerate(np.argsort(-np.nan_to_num(predictions, nan=-np.inf), kind="stable")[:shown].tolist()):

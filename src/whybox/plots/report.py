@@ -39,7 +39,7 @@ h2{font-size:1.3rem;line-height:1.3;margin:0 0 .7rem}
 p{margin:.5rem 0;max-width:46rem}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1.5rem 1.6rem;margin:1.5rem 0;overflow-x:auto}
 nav{margin:1rem 0 0;color:var(--soft);font-size:.95rem}
-nav a{color:var(--accent);margin-right:1.1rem;text-decoration:none;white-space:nowrap}
+nav a{color:var(--accent);margin-right:1.1rem;text-decoration:none;display:inline-block}
 nav a:hover{text-decoration:underline}
 .facts{display:flex;flex-wrap:wrap;gap:.8rem 2.4rem;margin:1rem 0;padding:0}
 .facts div{min-width:7rem}
@@ -117,7 +117,7 @@ def write_report(path: str | PathLike[str], *sections: Section, title: str, intr
         True
     """
     paragraphs = [intro] if isinstance(intro, str) else list(intro)
-    links = "".join(f'<a href="#part-{i}">{escape(section.title)}</a>' for i, section in enumerate(sections))
+    links = " ".join(f'<a href="#part-{i}">{escape(section.title)}</a>' for i, section in enumerate(sections))
     body = [
         f"<h1>{escape(title)}</h1>",
         *(f"<p>{escape(text)}</p>" for text in paragraphs),

@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.errors import OptionError
 from whybox.explanations import Attribution
-from whybox.explanations._view import batch, decimals, is_additive, lines, one_output, row_labels, shortened, signed
+from whybox.explanations._view import batch, decimals, is_additive, lines, one_output, outcome, row_labels, shortened, signed
 from whybox.plots import _figure as fig
 from whybox.typing import Floats
 
@@ -83,7 +83,7 @@ def waterfall(explanation: Attribution, *, max_display: int = 10, ax: Axes | Non
     for x, edge, what, paint in marks:
         ax.axvline(x, color=paint, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         ax.annotate(
-            f"{what} {x:.{digits}f}",
+            f"{what} {outcome(x, digits)}",
             (x, edge),
             (0, 5) if edge else (5, 4),
             xycoords=("data", "axes fraction"),
@@ -92,7 +92,7 @@ def waterfall(explanation: Attribution, *, max_display: int = 10, ax: Axes | Non
             fontsize=fig.FONT - 1,
             color=fig.ink(),
         )
-    note = "" if additive else f" · prediction {float(e.predictions[0]):.{digits}f}"
+    note = "" if additive else f" · prediction {outcome(float(e.predictions[0]), digits)}"
     fig.tidy(ax, title=f"{fig.title_of(e)} · row {row_labels(e)[0]}{note}", xlabel="model output" + fig.interval_note(e))
     fig.literal([ax.set_title(ax.get_title(loc="left"), loc="left", fontsize=fig.FONT + 1, pad=24)])
     return ax

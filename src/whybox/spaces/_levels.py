@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from whybox._cells import cell_texts
 from whybox.errors import InputError, OptionError, SchemaError
 from whybox.spaces._columns import cell_codes
+from whybox.spaces._edge_texts import edge_texts, moments
 from whybox.typing import Bools, Floats, Ints
 
 Discretize = str | int
@@ -80,18 +81,12 @@ def as_numbers(values: Any, name: str) -> tuple[Floats, Bools]:
         InputError: infinite or complex values.
     """
     import pandas as pd
-    from pandas.api import types
 
     if getattr(values.dtype, "kind", "") == "c":
         raise InputError(f"column {name!r}: complex numbers have no order, so no bins; split them into two columns")
     missing = np.asarray(pd.isna(values), dtype=bool)
-    if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in {"datetime", "date"}:
-        values = pd.to_datetime(pd.Series(values)).array
-    if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind in "mM":
-        convert: Any = pd.to_datetime if values.dtype.kind == "M" else pd.to_timedelta
-        values = convert(pd.Series(values.astype(object))).array
-    if types.is_datetime64_any_dtype(values.dtype) or values.dtype.kind == "m":
-        numbers = np.asarray(values.astype("int64") if isinstance(values, np.ndarray) else values.asi8, dtype=np.float64)
+    if (found := moments(values)) is not None:
+        numbers = np.asarray(found.asi8, dtype=np.float64)
     else:
         numbers = (
             np.array([np.nan if gone else float(v) for v, gone in zip(values, missing, strict=True)])
@@ -124,8 +119,9 @@ def ordered_column(both: Any, n: int, name: str, shares: Floats) -> Column:
         return _coded(missing.astype(np.int64), n, name, both)
     edges = np.unique(np.percentile(there, shares))
     levels = np.where(missing, len(edges) + 1, np.searchsorted(edges, numbers))
-    plain = [f"{name} <= {edges[0]:.4g}", *(f"{a:.4g} < {name} <= {b:.4g}" for a, b in itertools.pairwise(edges))]
-    texts = (*plain, f"{name} > {edges[-1]:.4g}", f"{name} is missing")
+    ends = edge_texts(edges, both)
+    plain = [f"{name} <= {ends[0]}", *(f"{a} < {name} <= {b}" for a, b in itertools.pairwise(ends))]
+    texts = (*plain, f"{name} > {ends[-1]}", f"{name} is missing")
     column = replace(_coded(levels, n, name, both, texts), edges=edges)
     drawn = both.dtype.kind == "f" if isinstance(both.dtype, np.dtype) else str(both.dtype).startswith("Float")
     if not drawn:
