@@ -94,8 +94,9 @@ class Methods:
             "tried: K texts bias-corrected": (True, False, lambda _: BiasCorrected(self.match(self.words()), reads)),
             "tried: ConVecs and TF-IDF fused": (True, False, lambda _: self.match(fused([self.vectors, self.words()]))),
             "tried: passages exchanged alone": (True, False, lambda _: self.passages(adjust=0.0)),
-            "tried: outcome model alone": (True, False, lambda _: self.passages(adjust=1.0, keep=0.0)),
+            "tried: outcome model alone": (True, False, lambda _: self.passages(adjust=1.0, keep=0.0, by_concepts=0.0)),
             "tried: default without residual": (True, False, lambda _: self.passages(keep=0.0)),
+            "tried: default without the regression on concepts": (True, False, lambda _: self.passages(keep=0.2, by_concepts=0.0)),
             "tried: default with cross-fit share": (True, False, lambda _: self.passages(adjust="cross-fit")),
             "whybox default": (True, False, lambda _: self.passages()),
         }
