@@ -1,6 +1,6 @@
 """Concept effects: every baseline, every attempt and the default, on human edits and on structural truth.
 
-    python benchmarks/causal_effects.py --data PATH [--quick] [--out FOLDER] [--only cebab,disease] [--models tfidf,minilm] [--methods A,B]
+    python benchmarks/causal_effects.py --data PATH [--quick] [--out FOLDER] [--only cebab,disease] [--models tfidf,minilm] [--methods A,B] [--ks 20]
 
 PATH is a folder with CEBaB's train_exclusive, train_inclusive and dev as .json.gz; without it the structural data sets alone are measured.
 Every finished cell (data, model, method, K, seed) is a file in FOLDER; the same command goes on where it stopped. It ends with a table and
@@ -249,12 +249,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("causal_effects"), help="folder of finished cells")
     parser.add_argument("--only", default="", help="data sets, comma-separated")
     parser.add_argument("--models", default="tfidf,minilm")
+    parser.add_argument("--ks", default=",".join(map(str, KS)), help="numbers of counterfactuals a text")
     parser.add_argument("--methods", default="", help="names of methods, comma-separated; default all")
     parser.add_argument("--quick", action="store_true", help="fewer texts, K = 10, one seed, TF-IDF model")
     args = parser.parse_args()
     args.out = args.out / ("quick" if args.quick else args.split)
     args.out.mkdir(parents=True, exist_ok=True)
-    ks, seeds = ((10,), (0,)) if args.quick else (KS, SEEDS)
+    ks, seeds = ((10,), (0,)) if args.quick else (tuple(int(k) for k in args.ks.split(",")), SEEDS)
     wanted = args.only.split(",") if args.only else ["cebab", "workplace_violence", "disease", "cv_screening"]
     rows = []
     for name in wanted:

@@ -173,8 +173,19 @@ class MatchedCounterfactuals:
             known = {c.name: [None if i < 0 else c.values[i] for i in pool.codes(c.name).tolist()] for c in pool.concepts}
             reader = PassageReader.fit(pool.texts, known, not_told=not_told)
         return cls(
-            pool, encoder, reader, graph, estimand, unit, adjust, default_k, classifier, neighbors, keep=keep, by_concepts=by_concepts
-        )  # type: ignore[arg-type]
+            pool,
+            encoder,
+            reader,
+            graph,
+            estimand,  # type: ignore[arg-type]  # None is resolved there
+            unit,
+            adjust,
+            default_k,
+            classifier,
+            neighbors,
+            keep=keep,
+            by_concepts=by_concepts,
+        )
 
     @cached_property
     def _matchers(self) -> dict[str, Matcher]:
