@@ -192,10 +192,18 @@ def _exact_edits(data: Any) -> tuple[tuple[str, ...], list[Counterfactuals]]:
     return data.texts, [source.counterfactuals(data.texts, c.name, to=value) for c in data.concepts for value in c.values]
 
 
-def structural(name: str, quick: bool, most: int = 100) -> Task:
-    """Texts of a structural model: 2,000 to train on, 1,000 candidates, 100 (or fewer) explained; total effects, exact."""
+def structural(name: str, quick: bool, most: int = 100, draw: int = 0) -> Task:
+    """Texts of a structural model: 2,000 to train on, 1,000 candidates, 100 (or fewer) explained; total effects, exact.
+
+    Args:
+        name: of the model.
+        quick: fewer texts.
+        most: texts that are explained.
+        draw: what is added to the seeds of the data.
+    """
     make = getattr(datasets, name)
-    train, pool, held_out = make(2000, seed=1), make(300 if quick else 1000, seed=2), make(20 if quick else most, seed=3)
+    sizes = (2000, 300 if quick else 1000, 20 if quick else most)
+    train, pool, held_out = (make(n, seed=draw + i) for i, n in enumerate(sizes, 1))
     names = [c.name for c in held_out.concepts]
 
     def gold(model: Any) -> Pairs:
