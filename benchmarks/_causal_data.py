@@ -26,9 +26,13 @@ VALUES = ("Negative", "Positive", "unknown")
 STARS = ("1", "2", "3", "4", "5")
 
 
-def bag(strength: float = 10.0) -> Any:
-    """TF-IDF of words and pairs with a logistic regression: the explained model, and the protocol's concept classifiers."""
-    return make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=2), LogisticRegression(max_iter=2000, C=strength))
+def bag(strength: float = 10.0, least: int = 2) -> Any:
+    """TF-IDF of words and pairs that at least so many texts hold, with a logistic regression.
+
+    The explained model takes those of two texts, the protocol's concept classifiers all: so do those of the figures that the baselines are
+    compared with.
+    """
+    return make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=least), LogisticRegression(max_iter=2000, C=strength))
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Task:
         made = {}
         for concept, values in labels.items():
             known = [(t, v) for t, v in zip(texts, values, strict=True) if v is not None]
-            made[concept] = bag().fit([t for t, _ in known], [v for _, v in known])
+            made[concept] = bag(least=1).fit([t for t, _ in known], [v for _, v in known])
         return FittedClassifier(made)
 
     def effects(self, model: Any, source: Any, k: int, seed: int) -> list[Any]:
@@ -188,10 +192,18 @@ def _exact_edits(data: Any) -> tuple[tuple[str, ...], list[Counterfactuals]]:
     return data.texts, [source.counterfactuals(data.texts, c.name, to=value) for c in data.concepts for value in c.values]
 
 
-def structural(name: str, quick: bool, most: int = 100) -> Task:
-    """Texts of a structural model: 2,000 to train on, 1,000 candidates, 100 (or fewer) explained; total effects, exact."""
+def structural(name: str, quick: bool, most: int = 100, draw: int = 0) -> Task:
+    """Texts of a structural model: 2,000 to train on, 1,000 candidates, 100 (or fewer) explained; total effects, exact.
+
+    Args:
+        name: of the model.
+        quick: fewer texts.
+        most: texts that are explained.
+        draw: what is added to the seeds of the data.
+    """
     make = getattr(datasets, name)
-    train, pool, held_out = make(2000, seed=1), make(300 if quick else 1000, seed=2), make(20 if quick else most, seed=3)
+    sizes = (2000, 300 if quick else 1000, 20 if quick else most)
+    train, pool, held_out = (make(n, seed=draw + i) for i, n in enumerate(sizes, 1))
     names = [c.name for c in held_out.concepts]
 
     def gold(model: Any) -> Pairs:

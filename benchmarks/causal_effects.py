@@ -1,6 +1,7 @@
 """Concept effects: every baseline, every attempt and the default, on human edits and on structural truth.
 
     python benchmarks/causal_effects.py --data PATH [--quick] [--out FOLDER] [--only cebab,disease] [--models tfidf,minilm] [--methods A,B]
+        [--ks 20] [--seeds 10] [--split fold0] [--draw 10]
 
 PATH is a folder with CEBaB's train_exclusive, train_inclusive and dev as .json.gz; without it the structural data sets alone are measured.
 Every finished cell (data, model, method, K, seed) is a file in FOLDER; the same command goes on where it stopped. It ends with a table and
@@ -94,8 +95,9 @@ class Methods:
             "tried: K texts bias-corrected": (True, False, lambda _: BiasCorrected(self.match(self.words()), reads)),
             "tried: ConVecs and TF-IDF fused": (True, False, lambda _: self.match(fused([self.vectors, self.words()]))),
             "tried: passages exchanged alone": (True, False, lambda _: self.passages(adjust=0.0)),
-            "tried: outcome model alone": (True, False, lambda _: self.passages(adjust=1.0, keep=0.0)),
+            "tried: outcome model alone": (True, False, lambda _: self.passages(adjust=1.0, keep=0.0, by_concepts=0.0)),
             "tried: default without residual": (True, False, lambda _: self.passages(keep=0.0)),
+            "tried: default without the regression on concepts": (True, False, lambda _: self.passages(keep=0.2, by_concepts=0.0)),
             "tried: default with cross-fit share": (True, False, lambda _: self.passages(adjust="cross-fit")),
             "whybox default": (True, False, lambda _: self.passages()),
         }
@@ -128,7 +130,7 @@ def task_of(name: str, model_name: str, args: Any) -> Task:
     slow = model_name != "tfidf"
     if name == "cebab":
         return cebab(args.data, args.quick, args.split, FEWER["originals"] if slow else None)
-    return structural(name, args.quick, FEWER["texts"] if slow else 100)
+    return structural(name, args.quick, FEWER["texts"] if slow else 100, args.draw)
 
 
 def model_of(name: str, task: Task, folder: Path, quick: bool) -> Any:
@@ -245,15 +247,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of CEBaB's .json.gz files")
     parser.add_argument("--split", default="dev", help="split of CEBaB that is explained: dev, or fold0 to fold2 of the training families")
+    parser.add_argument("--draw", type=int, default=0, help="added to the seeds of the structural data: settings are chosen on other draws")
     parser.add_argument("--out", type=Path, default=Path("causal_effects"), help="folder of finished cells")
     parser.add_argument("--only", default="", help="data sets, comma-separated")
     parser.add_argument("--models", default="tfidf,minilm")
+    parser.add_argument("--ks", default=",".join(map(str, KS)), help="numbers of counterfactuals a text")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of what is drawn")
     parser.add_argument("--methods", default="", help="names of methods, comma-separated; default all")
     parser.add_argument("--quick", action="store_true", help="fewer texts, K = 10, one seed, TF-IDF model")
     args = parser.parse_args()
-    args.out = args.out / ("quick" if args.quick else args.split)
+    args.out = args.out / ("quick" if args.quick else f"draw{args.draw}" if args.draw else args.split)
     args.out.mkdir(parents=True, exist_ok=True)
-    ks, seeds = ((10,), (0,)) if args.quick else (KS, SEEDS)
+    ks, seeds = ((10,), (0,)) if args.quick else (tuple(int(k) for k in args.ks.split(",")), tuple(range(args.seeds)))
     wanted = args.only.split(",") if args.only else ["cebab", "workplace_violence", "disease", "cv_screening"]
     rows = []
     for name in wanted:

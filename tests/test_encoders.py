@@ -105,6 +105,21 @@ def test_out_of_memory_halves_the_batch(bert, monkeypatch):
     assert sizes == [5, 2, 2, 1]
 
 
+def test_texts_of_like_length_share_a_batch_on_a_cpu(bert, monkeypatch):
+    texts = [" ".join(["food"] * n) for n in (*range(1, 13), *range(18, 30))]
+    forward, batches = TransformerEncoder.forward, []
+
+    def seen(self, tokens):
+        batches.append([len(ids) for ids in tokens])
+        return forward(self, tokens)
+
+    monkeypatch.setattr(TransformerEncoder, "forward", seen)
+    found = TransformerEncoder(*bert)(texts)
+    np.testing.assert_allclose(found, [by_hand(*bert, text) for text in texts], atol=2e-6)
+    read, needed = sum(max(b) * len(b) for b in batches), sum(map(sum, batches))
+    assert read < 1.3 * needed < 24 * max(map(max, batches))  # not all as long as the longest
+
+
 def test_a_folder_is_read_with_its_own_settings(bert, tmp_path):
     model, tokenizer = bert
     model.save_pretrained(tmp_path)

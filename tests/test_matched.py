@@ -419,7 +419,7 @@ def test_without_an_outcome_model_effects_are_means_over_the_counterfactuals(vio
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "certain", "scores"])
-def test_estimates_average_matches_and_outcome_model(violence, kind):
+def test_estimates_average_matches_outcome_model_and_concepts(violence, kind):
     """Smooth probabilities as log-odds, others as they are; the text's own residual comes on top."""
     smooth, _, held_out, source = violence
     model = {
@@ -428,8 +428,16 @@ def test_estimates_average_matches_and_outcome_model(violence, kind):
         "scores": lambda texts: smooth.decision_function(texts),
     }[kind]
     parts = {
-        name: individual(model, held_out, held_out.concepts[5], replace(source, adjust=share, keep=keep), k=10)
-        for name, share, keep in (("a", 0.25, 0.0), ("b", 0.75, 0.0), ("half", 0.5, 0.0), ("little", 1.0, 0.2), ("more", 1.0, 0.6))
+        name: individual(model, held_out, held_out.concepts[5], replace(source, adjust=share, keep=keep, by_concepts=third), k=10)
+        for name, share, keep, third in (
+            ("a", 0.25, 0.0, 0.0),
+            ("b", 0.75, 0.0, 0.0),
+            ("half", 0.5, 0.0, 0.0),
+            ("little", 1.0, 0.2, 0.0),
+            ("more", 1.0, 0.6, 0.0),
+            ("third", 0.5, 0.0, 0.25),
+            ("concepts", 0.5, 0.0, 1.0),
+        )
     }
     before = model([parts["a"].counterfactuals.texts[i] for i in parts["a"].pair_original.tolist()])
     logs = {name: scores(before + e.individual, kind == "probabilities") for name, e in parts.items()}
@@ -437,6 +445,7 @@ def test_estimates_average_matches_and_outcome_model(violence, kind):
     alone = 1.5 * logs["b"] - 0.5 * logs["a"]  # the outcome model without the residual
     assert np.allclose(logs["more"] - alone, 3 * (logs["little"] - alone))
     assert not np.allclose(logs["more"], logs["little"])
+    assert np.allclose(logs["third"], 0.75 * logs["half"] + 0.25 * logs["concepts"])
     said = parts["half"].counterfactuals.settings["calls"][0]["averaged as"]
     assert said == ("log-odds" if kind == "probabilities" else "outputs")
 

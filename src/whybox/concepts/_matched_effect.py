@@ -10,7 +10,8 @@ import numpy as np
 
 from whybox._random import generator
 from whybox.concepts._matched_edits import Made
-from whybox.concepts._outcome import OutcomeModel, outputs_of, scores
+from whybox.concepts._outcome import OutcomeModel, ToldModel, outputs_of, scores
+from whybox.concepts._profiles import Profiles
 from whybox.concepts._source import Ask
 from whybox.concepts._splice import PassageIndex, remainder
 from whybox.explanations.counterfactuals import Counterfactuals
@@ -39,28 +40,33 @@ class Regressed:
     Args:
         after: (p, k) for the new values.
         before: (p, k) for the present ones; NaN where a present value is not known.
+        told: (p, k) for the new values, by a regression on concepts alone.
+        told_before: (p, k) the same for the present ones; NaN where a present value is not known.
+        stays: share of what concepts alone do not tell of a text's output that its other passages carry.
         fitted: the model.
     """
 
     after: Floats
     before: Floats
+    told: Floats
+    told_before: Floats
+    stays: float
     fitted: Fitted
 
 
-def share_of_regression(fitted: Fitted, rebuilt: Floats, rows: Ints) -> float:
-    """The share, between 0 and 1, that the outcome model gets: the one that tells the scores of the pool's own outputs best.
+def share_told(rest: Floats, told: Floats) -> float:
+    """The share, between 0 and 1, of what is left of scores that something tells.
 
     Args:
-        fitted: the outcome model; each text's prediction leaves that text out.
-        rebuilt: (r, k) mean scores of some of its texts with their passages exchanged for those of others with the same value; NaN: none.
-        rows: (r,) which of its texts.
+        rest: (m, k) what is left of the scores.
+        told: (m, k) what is told of it.
     """
-    usable = np.isfinite(rebuilt).all(axis=1)
-    own = scores(fitted.outputs[rows][usable], fitted.model.probabilities)
-    matched, regressed = rebuilt[usable] - own, fitted.model.left_out[rows][usable] - own
-    apart = matched - regressed
-    size = float(np.square(apart).sum())
-    return 0.5 if size == 0.0 else float(np.clip((apart * matched).sum() / size, 0.0, 1.0))
+    size = float(np.square(rest).sum())
+    return 1.0 if size == 0.0 else float(np.clip((rest * told).sum() / size, 0.0, 1.0))
+
+
+def _known(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,28 +123,32 @@ class MatchedEffect:
             return np.zeros((0, width))
         return self._averaged(self._after) - self._before
 
-    def combined(self, regressed: Regressed, share: float, keep: float) -> Floats:
-        """(p, k) the mean over the counterfactuals and the outcome model's estimate, averaged as scores, minus f(text).
+    def combined(self, regressed: Regressed, share: float, by_concepts: float, keep: float) -> Floats:
+        """(p, k) the mean over the counterfactuals and the estimates of the two regressions, averaged as scores, minus f(text).
 
         Args:
             regressed: what the outcome model says.
-            share: of the outcome model.
+            share: of the outcome model in the first two.
+            by_concepts: share of the regression on concepts alone.
             keep: share of what the outcome model does not tell of the text's own output that the counterfactual is taken to share.
         """
         probabilities = regressed.fitted.model.probabilities
         matched = self._averaged(scores(self._after, probabilities))
-        own = scores(self._before, probabilities) - regressed.before
-        kept = keep * np.where(np.isfinite(regressed.before), own, 0.0)
-        effects: Floats = outputs_of((1.0 - share) * matched + share * regressed.after + kept, probabilities) - self._before
+        present = scores(self._before, probabilities)
+        kept = keep * _known(present - regressed.before)
+        third = regressed.told + regressed.stays * _known(present - regressed.told_before)
+        guess = (1.0 - by_concepts) * ((1.0 - share) * matched + share * regressed.after) + by_concepts * third
+        effects: Floats = outputs_of(guess + kept, probabilities) - self._before
         return effects
 
-    def regression(self, index: PassageIndex, moved: Sequence[str], penalty: float, most: int) -> Regressed:
-        """What the outcome model says for the new values and for the present ones.
+    def regression(self, index: PassageIndex, profiles: Profiles, moved: Sequence[str], penalty: float, most: int) -> Regressed:
+        """What the regressions say for the new values and for the present ones.
 
         Args:
             index: the pool.
+            profiles: how clearly texts tell the other concepts.
             moved: the concept and what may follow.
-            penalty: of the ridge regression.
+            penalty: of the ridge regressions.
             most: candidates to fit to; more are drawn at random.
         """
         pool = index.pool
@@ -160,8 +170,17 @@ class MatchedEffect:
         after = self._averaged(outcome.outputs(mine[self._owner], bare[self._owner], new.reshape(-1, len(moved))))
         present = np.array(now, dtype=np.int64).reshape(-1, len(moved))
         before = outcome.outputs(mine, bare, np.maximum(present, 0))
-        before[(present < 0).any(axis=1)] = np.nan
-        return Regressed(after, before, Fitted(outcome, known[fine], whole[fine]))
+        unknown = (present < 0).any(axis=1)
+        before[unknown] = np.nan
+        others, said = profiles.of_pool(moved)[known][fine], scores(whole[fine], outcome.probabilities)
+        plain = ToldModel.fit(said, codes[known][fine], others, sizes, penalty)
+        level = plain.outputs(codes[known][fine], others)
+        stays = share_told(said - level, outcome.left_out - level)
+        mine_others = profiles.of(self.made.texts, moved)[list(self.rows)]
+        told = self._averaged(plain.outputs(new.reshape(-1, len(moved)), mine_others[self._owner]))
+        told_before = plain.outputs(np.maximum(present, 0), mine_others)
+        told_before[unknown] = np.nan
+        return Regressed(after, before, told, told_before, stays, Fitted(outcome, known[fine], whole[fine]))
 
     def _of_rests(self, texts: Sequence[str]) -> tuple[Floats, Bools]:
         """Outputs for texts of which some may be empty, and which are; an empty one is not asked for."""

@@ -85,8 +85,42 @@ class OutcomeModel:
         return linear(_design(codes, left, self.sizes), self.coef)
 
 
+@dataclass(frozen=True)
+class ToldModel:
+    """A ridge regression of the scores of whole texts on concepts alone: the values of those that are set, and what tells the others.
+
+    Args:
+        coef: coefficients, the intercept last.
+        sizes: numbers of values of those that are set.
+    """
+
+    coef: Floats
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def fit(cls, said: Floats, codes: Ints, others: Floats, sizes: Sequence[int], penalty: float) -> ToldModel:
+        """Fit to scores.
+
+        Args:
+            said: (m, k) scores of texts.
+            codes: (m, c) values of the concepts that are set.
+            others: (m, d) how clearly the texts tell the values of the others.
+            sizes: c numbers of values.
+            penalty: on the squared coefficients.
+        """
+        return cls(ridge(np.concatenate([*_indicators(codes, sizes), others], axis=1), said, penalty), tuple(sizes))
+
+    def outputs(self, codes: Ints, others: Floats) -> Floats:
+        """(n, k) scores of texts with other values."""
+        return linear(np.concatenate([*_indicators(codes, self.sizes), others], axis=1), self.coef)
+
+
+def _indicators(codes: Ints, sizes: Sequence[int]) -> list[Floats]:
+    return [np.eye(size)[codes[:, j]] for j, size in enumerate(sizes)]
+
+
 def _design(codes: Ints, rest: Floats, sizes: Sequence[int]) -> Floats:
     """(n, d): indicators of the values; the rest; the rest by the concept's value."""
-    indicators = [np.eye(size)[codes[:, j]] for j, size in enumerate(sizes)]
+    indicators = _indicators(codes, sizes)
     both = (indicators[0][:, :, None] * rest[:, None, :]).reshape(len(rest), -1)
     return np.concatenate([*indicators, rest, both], axis=1)

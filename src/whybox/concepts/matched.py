@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from whybox._random import generator
 from whybox.concepts._classifiers import ConceptClassifier
 from whybox.concepts._concept import Concept
 from whybox.concepts._coupling import Followers
+from whybox.concepts._cross_fit import cross_fit
 from whybox.concepts._graph import CausalGraph, Estimand, check_estimand
 from whybox.concepts._match import Matcher
 from whybox.concepts._matched_edits import Intervene, Made, Passages, WholeTexts
-from whybox.concepts._matched_effect import Fitted, MatchedEffect, share_of_regression
+from whybox.concepts._matched_effect import MatchedEffect
 from whybox.concepts._neighbors import Neighbors, exact_neighbors
-from whybox.concepts._outcome import scores
 from whybox.concepts._pool import CandidatePool
+from whybox.concepts._profiles import Profiles
 from whybox.concepts._source import Ask, Estimates, check_current, check_texts
 from whybox.concepts._splice import PassageIndex
 from whybox.concepts.passage_reader import PassageReader
@@ -30,7 +30,6 @@ from whybox.explanations.counterfactuals import Counterfactuals, Edit, Generatio
 
 Unit = Literal["passages", "texts"]
 Encode = Callable[[list[str]], Any]
-_CROSS_FIT = 100  # texts of the pool that are rebuilt
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class MatchedCounterfactuals:
     is matching as published.
 
     Used as the source of :class:`ConceptEffect` it is an :class:`EffectEstimator` as well: an outcome model, fitted to the explained
-    model's answers for the pool with and without the passages in question, gives a second estimate, and both are averaged (``adjust``).
+    model's answers for the pool with and without the passages in question, gives a second estimate (``adjust``), and a regression of these
+    answers on concepts alone a third (``by_concepts``); they are averaged.
 
     Make one by :meth:`fit`.
 
@@ -54,16 +54,18 @@ class MatchedCounterfactuals:
         estimand: "total" lets the effects of the concept follow and needs a graph; "direct" holds every other concept. Default: "total"
             with a graph, "direct" without one.
         unit: "passages" or "texts".
-        adjust: share of the outcome model in the estimate, from 0 (none: the plain mean over the counterfactuals) to 1; default 0.4.
+        adjust: share of the outcome model in the estimate, from 0 (none: the plain mean over the counterfactuals) to 1; default 0.2.
             "cross-fit" takes the share that tells the pool's own outputs best when each text is rebuilt from the others, which favours
-            the exchange too much: a rebuilt text keeps its value. Passages only.
+            the exchange too much: a rebuilt text keeps its value. Passages only; with 0 nothing is regressed at all.
+        by_concepts: share, from 0 to 1, of a regression on what a text tells of every concept, whatever its words, in the estimate;
+            ``adjust`` parts the rest. Default 0.2.
         default_k: counterfactuals a text if ConceptEffect is not told. Default 20.
         classifier: finds current values where they are not given; None (default) asks the reader.
         neighbors: who searches; default exact search, which an index such as faiss may replace.
-        penalty: of the outcome model's ridge regression. Default 3.
-        outcome_texts: candidates, drawn at random, that the outcome model is fitted to. Default 1000.
+        penalty: of both ridge regressions. Default 3.
+        outcome_texts: candidates, drawn at random, that the regressions are fitted to. Default 1000.
         keep: share, from 0 to 1, of what the outcome model does not tell of a text's own output that its counterfactual is taken to share.
-            Default 0.2; with ``adjust=0`` there is no outcome model, and nothing is kept.
+            Default 0.1; with ``adjust=0`` there is no outcome model, and nothing is kept.
 
     Raises:
         InputError: pool, graph and reader do not fit.
@@ -85,13 +87,14 @@ class MatchedCounterfactuals:
     graph: CausalGraph | None = None
     estimand: Estimand = None  # type: ignore[assignment]  # None is resolved below and never seen
     unit: Unit = "passages"
-    adjust: float | Literal["cross-fit"] = 0.4
+    adjust: float | Literal["cross-fit"] = 0.2
     default_k: int = 20
     classifier: ConceptClassifier | None = field(default=None, repr=False)
     neighbors: Neighbors = field(default=exact_neighbors, repr=False)
     penalty: float = 3.0
     outcome_texts: int = 1000
-    keep: float = 0.2
+    keep: float = 0.1
+    by_concepts: float = 0.2
 
     def __post_init__(self) -> None:
         if not isinstance(self.pool, CandidatePool):
@@ -115,8 +118,10 @@ class MatchedCounterfactuals:
             raise OptionError(f'adjust: expected "cross-fit" or a share from 0 to 1, got {self.adjust!r}')
         for name in ("default_k", "outcome_texts"):
             check_count(name, getattr(self, name))
-        if isinstance(self.keep, bool) or not isinstance(self.keep, (int, float)) or not 0 <= self.keep <= 1:
-            raise OptionError(f"keep: expected a share from 0 to 1, got {self.keep!r}")
+        for name in ("keep", "by_concepts"):
+            share = getattr(self, name)
+            if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+                raise OptionError(f"{name}: expected a share from 0 to 1, got {share!r}")
         if not self.penalty > 0:
             raise OptionError(f"penalty: expected a positive number, got {self.penalty!r}")
 
@@ -134,8 +139,9 @@ class MatchedCounterfactuals:
         graph: CausalGraph | None = None,
         estimand: Estimand | None = None,
         unit: Unit = "passages",
-        adjust: float | Literal["cross-fit"] = 0.4,
-        keep: float = 0.2,
+        adjust: float | Literal["cross-fit"] = 0.2,
+        keep: float = 0.1,
+        by_concepts: float = 0.2,
         default_k: int = 20,
         neighbors: Neighbors = exact_neighbors,
         seed: int = 0,
@@ -155,6 +161,7 @@ class MatchedCounterfactuals:
             unit: "passages" or "texts".
             adjust: share of the outcome model.
             keep: share of a text's own residual.
+            by_concepts: share of the regression on concepts.
             default_k: counterfactuals a text.
             neighbors: who searches.
             seed: of the encoder. Default 0.
@@ -165,7 +172,20 @@ class MatchedCounterfactuals:
         if reader is None and unit == "passages":
             known = {c.name: [None if i < 0 else c.values[i] for i in pool.codes(c.name).tolist()] for c in pool.concepts}
             reader = PassageReader.fit(pool.texts, known, not_told=not_told)
-        return cls(pool, encoder, reader, graph, estimand, unit, adjust, default_k, classifier, neighbors, keep=keep)  # type: ignore[arg-type]
+        return cls(
+            pool,
+            encoder,
+            reader,
+            graph,
+            estimand,  # type: ignore[arg-type]  # None is resolved there
+            unit,
+            adjust,
+            default_k,
+            classifier,
+            neighbors,
+            keep=keep,
+            by_concepts=by_concepts,
+        )
 
     @cached_property
     def _matchers(self) -> dict[str, Matcher]:
@@ -179,6 +199,11 @@ class MatchedCounterfactuals:
     def _index(self) -> PassageIndex:
         assert self.reader is not None
         return PassageIndex(self.pool, self.reader)
+
+    @cached_property
+    def _profiles(self) -> Profiles:
+        assert self.reader is not None
+        return Profiles(self.pool, self.reader)
 
     @cached_property
     def _followers(self) -> Followers | None:
@@ -260,29 +285,14 @@ class MatchedCounterfactuals:
         matched = MatchedEffect(ask, made, parts, rows)
         if not self.adjust or self.unit != "passages" or not rows:
             return Estimates(made, np.array(rows, dtype=np.int64), matched.source_values, matched.mean())
-        second = matched.regression(self._index, (concept, *self.may_move(concept)), self.penalty, self.outcome_texts)
-        share = self._share(ask, concept, second.fitted, k) if self.adjust == "cross-fit" else self.adjust
+        second = matched.regression(self._index, self._profiles, (concept, *self.may_move(concept)), self.penalty, self.outcome_texts)
+        share = (
+            cross_fit(ask, self._maker(concept, ()), self.pool, concept, second.fitted, k) if self.adjust == "cross-fit" else self.adjust
+        )
         scale = "log-odds" if second.fitted.model.probabilities else "outputs"
         made = replace(made, settings={**made.settings, "share of the outcome model": share, "averaged as": scale})
-        return Estimates(made, np.array(rows, dtype=np.int64), matched.source_values, matched.combined(second, share, self.keep))
-
-    def _share(self, ask: Ask, concept: str, fitted: Fitted, k: int) -> float:
-        """The outcome model's share, by cross-fitting on texts of the pool: each is rebuilt without its own help."""
-        drawn = generator(0, "cross-fit", concept).permutation(len(fitted.places))[:_CROSS_FIT]
-        rows = np.sort(drawn)
-        texts = tuple(self.pool.texts[i] for i in fitted.places[rows].tolist())
-        asked = self.pool.concept(concept)
-        values = [asked.values[c] for c in self.pool.codes(concept)[fitted.places[rows]].tolist()]
-        sums, n = np.zeros((len(rows), fitted.outputs.shape[1])), np.zeros(len(rows))
-        for value in dict.fromkeys(values):
-            same = [i for i, v in enumerate(values) if v == value]
-            edits = self._maker(concept, ()).make(Intervene(texts, same, values, concept, value, k, 0)).edits
-            edits = [edit for edit in edits if edit.text != texts[edit.original]]  # where nothing was exchanged nothing is learnt
-            told = scores(ask([edit.text for edit in edits]), fitted.model.probabilities) if edits else 0.0
-            np.add.at(sums, [edit.original for edit in edits], told)
-            np.add.at(n, [edit.original for edit in edits], 1.0)
-        rebuilt = np.divide(sums, n[:, None], out=np.full_like(sums, np.nan), where=n[:, None] > 0)
-        return share_of_regression(fitted, rebuilt, rows)
+        effects = matched.combined(second, share, self.by_concepts, self.keep)
+        return Estimates(made, np.array(rows, dtype=np.int64), matched.source_values, effects)
 
     def _current(self, texts: tuple[str, ...], asked: Concept, current: Sequence[str | None] | None) -> tuple[str | None, ...]:
         given = check_current(current, len(texts), asked.values)

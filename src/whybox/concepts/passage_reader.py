@@ -117,6 +117,25 @@ class PassageReader:
             return np.zeros((0, len(told))), values
         return model.probabilities(self.vectorizer.transform(list(passages)))[:, told], values
 
+    def clearest(self, texts: Sequence[str]) -> dict[str, Floats]:
+        """Each concept to (n, v + 1): each value's probability in the passage that tells it most clearly; and that no passage tells any."""
+        pieces = [self.pieces(text) for text in texts]
+        at = {piece: i for i, piece in enumerate(dict.fromkeys(piece for p in pieces for piece in p))}
+        features = self.vectorizer.transform(list(at)) if at else None
+        found = {}
+        for concept, model in self.models.items():
+            told = [i for i, value in enumerate(model.values) if value != _SILENT]
+            said = np.zeros((len(pieces), len(told) + 1))
+            said[:, -1] = 1.0
+            if features is not None:
+                probability = model.probabilities(features)[:, told]
+                for row, p in zip(said, pieces, strict=True):
+                    if p:
+                        mine = probability[[at[piece] for piece in p]]
+                        row[:-1], row[-1] = mine.max(axis=0), 1.0 - mine.sum(axis=1).max()
+            found[concept] = said
+        return found
+
     def classify(self, texts: Sequence[str], concept: str) -> Labels:
         """The value that the clearest passage tells; where none tells any, the value ``not_told``, or the likeliest if there is no such."""
         pieces = [self.pieces(text) for text in texts]
