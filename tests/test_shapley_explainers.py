@@ -348,7 +348,7 @@ def test_a_class_label_as_target_is_answered_with_its_name(names, target, says):
         wb.KernelSHAP(model, np.zeros((1, 2))).explain([[1.0, 2.0]], target=target)
 
 
-HINTED = [wb.LIME, wb.ExactSHAP, wb.PermutationSHAP, wb.PartitionSHAP, wb.Occlusion, wb.Anchors]
+HINTED = [wb.KernelSHAP, wb.LIME, wb.ExactSHAP, wb.PermutationSHAP, wb.PartitionSHAP, wb.Occlusion, wb.Anchors]
 
 
 @pytest.mark.parametrize("kind", HINTED)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import OptionError
+from whybox.explainers._hints import Hints
 from whybox.explainers._job import Request, resolve_space
 from whybox.explainers._plan import QueryPlan, plan_shapley
 from whybox.explainers._shapley import Plan, explain_shapley
@@ -31,7 +32,7 @@ SAMPLINGS = ("auto", "leverage", "kernel", "chain")
 
 
 @dataclass(frozen=True)
-class KernelSHAP:
+class KernelSHAP(Hints):
     """Shapley values from far fewer than ``2**d`` coalitions, each with a standard error (Lundberg and Lee 2017).
 
     All rows share the coalitions of a call, so that one factorisation serves every row and output; they come in complementary pairs and
