@@ -90,7 +90,7 @@ def test_images_with_other_numbers_of_segments_are_explained_together_as_alone()
     recorder = RecordingModel(game)
     together = KernelSHAP(recorder, space=space, engine=Engine(batch_size=64)).explain(X)
     assert [len(row) for row in together.values] == [5, 3, 1]
-    assert max(recorder.batch_sizes) == 30 + 6  # the coalitions of 5 and of 3 segments share a batch
+    assert max(recorder.batch_sizes) == 30 + 6 + 1  # the coalitions of 5 and of 3 segments share a batch, and a control row
     for i in range(3):
         alone = KernelSHAP(game, space=Segments([maps[i]], fill=0.2, channels="last")).explain(X[i : i + 1])
         assert np.array_equal(alone.values[0], together.values[i])

@@ -71,14 +71,14 @@ def crowded(codes, rng, games):
 
 def test_a_second_look_finds_interactions_in_some_games_only(monkeypatch):
     """With a lower bar, as a second look rarely finds any."""
-    monkeypatch.setattr(odd_gp_triples, "CHANCE", 2.5)
-    monkeypatch.setattr(odd_gp_batch, "CHANCE", 2.5)
+    monkeypatch.setattr(odd_gp_triples, "CHANCE", 3.2)
+    monkeypatch.setattr(odd_gp_batch, "CHANCE", 3.2)
     counts = []
     real = odd_gp_batch._put
     monkeypatch.setattr(
         odd_gp_batch, "_put", lambda whole, at, part: counts.append((whole.terms.count.tolist(), at.tolist())) or real(whole, at, part)
     )
-    codes = coalitions(10, 840, np.random.default_rng(0))
+    codes = coalitions(10, 300, np.random.default_rng(0))
     values = crowded(np.concatenate([codes, [[False] * 10, [True] * 10]]), np.random.default_rng(0), 6)
     given = codes, values[:, :-2], values[:, -2], values[:, -1]
     plain, stacked = solve_odd_gp(*given), solve_odd_gp(*given, like=HERE)
