@@ -22,7 +22,7 @@ from whybox.explainers import ToleranceWarning
 from whybox.explainers.lime import LIME, LowFidelityWarning
 from whybox.models import as_model
 from whybox.samplers.neighborhood import unit_points
-from whybox.solvers.control import limit
+from whybox.solvers.control import limit, n_free
 from whybox.spaces.neighborhood import Neighborhood
 from whybox.typing import Ask
 
@@ -604,3 +604,9 @@ def test_the_only_output_of_a_function_has_no_number(small):
         assert e.target_index is None
         assert "output" not in e.to_text()
         assert e.as_list(1) == e.as_list()
+
+
+@pytest.mark.parametrize(("m", "levels", "points"), [(500, 120, 48_000), (5000, 120, 120_000), (5000, 800, 6_250), (5000, 2000, 4_000)])
+def test_many_levels_take_fewer_free_points(m, levels, points):
+    """The work of the surrogate's own answer is their number by the square of the levels."""
+    assert n_free(m, levels) == points

@@ -278,9 +278,9 @@ def test_l1_selection_keeps_as_many_as_asked_and_adds_up(cancer):
     assert np.array_equal(np.isnan(e.std_error), e.values == 0)
     plain = wb.KernelSHAP(model, background).explain(x, target=1, budget=1000)
     top = np.argsort(-np.abs(plain.values), axis=1)[:, :3]
-    sparse = [wb.KernelSHAP(model, background, l1_reg=5).explain(x, target=1, budget=200, seed=seed).values for seed in range(6)]
-    found = np.mean([np.take_along_axis(values, top, axis=1) != 0 for values in sparse])
-    assert found > 0.7  # by the lasso on 100 pairs, with 30 features; 5 features at random have a sixth of them
+    for seed in range(3):  # 100 pairs are too few for the lasso to find them whatever the draw
+        sparse = wb.KernelSHAP(model, background, l1_reg=5).explain(x, target=1, budget=1000, seed=seed).values
+        assert np.mean(np.take_along_axis(sparse, top, axis=1) != 0) > 0.9
     weights = np.zeros(30)
     weights[[3, 7]] = 2.0, -1.0
     sparse = wb.KernelSHAP(lambda r: r @ weights, background.to_numpy(), l1_reg="bic").explain(x.to_numpy(), budget=200)
@@ -311,6 +311,10 @@ def test_columns_of_a_models_table_name_its_outputs():
     def turned(rows):
         return model(rows)[["risk", "loss"] if len(rows) == 3 else ["loss", "risk"]]
 
+    def twice(rows):
+        return pd.DataFrame(np.stack([rows.u, rows.v], axis=1), columns=["same", "same"])
+
+    assert wb.ExactSHAP(twice, frame).explain(frame).output_names is None  # names that tell nothing apart are none
     with pytest.raises(OutputShapeError, match="columns"):
         wb.ExactSHAP(turned, frame).explain(frame)
 

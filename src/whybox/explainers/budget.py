@@ -70,7 +70,8 @@ def resolve_budget(budget: int | Budget | None, tol: float | None, d: int, draws
     """
     if budget is None:
         usual = 2 * d + (DEFAULT_EXTRA if tol is None else most)
-        return clip_to_all(d, 2 * usual if tol is None and clip_to_all(d, 2 * usual) < 2 * usual else usual)
+        everything = clip_to_all(d, 2 * usual + 1)  # if these are at most twice as many, otherwise more
+        return everything if tol is None and everything <= 2 * usual else clip_to_all(d, usual)
     if isinstance(budget, Budget):
         return budget.resolve(d, draws)
     return clip_to_all(d, count("budget", budget))

@@ -14,7 +14,6 @@ from whybox.explanations._view import decimals, plus_minus, signed
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
 
-_Z = 1.959963984540054
 # vermilion and blue of the bars; mixed into whatever is behind, so that text keeps its colour and its contrast on light and dark pages
 _POSITIVE, _NEGATIVE = "217,96,43", "58,134,200"
 _DEEPEST, _FAINTEST = 0.55, 0.04
@@ -56,7 +55,7 @@ def html(e: Attribution, row: int, largest: float | None = None) -> str:
         if share < _FAINTEST:
             pieces.append(escape(piece))
             continue
-        error = "" if e.std_error is None else f" {plus_minus(_Z * float(e.std_error[row][position]), digits)}"
+        error = "" if e.std_error is None else f" {plus_minus(e.std_error[row][position], digits)}"
         colour, line = (_POSITIVE, "solid") if value > 0 else (_NEGATIVE, "dashed")
         style = f"background:rgba({colour},{share:.2f});border-bottom:2px {line} rgba({colour},{min(2 * share, 1.0):.2f})"
         pieces.append(f'<mark style="{style}" title="{escape(signed(value, digits) + error)}">{escape(piece)}</mark>')

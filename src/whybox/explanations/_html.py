@@ -16,6 +16,7 @@ from whybox.explanations._svg import OTHERS, SIZE, Scale, bar, marker, strip
 from whybox.explanations._text import cost_line, method_line
 from whybox.explanations._view import (
     Line,
+    Z,
     batch,
     decimals,
     fixed,
@@ -34,7 +35,6 @@ from whybox.explanations._view import (
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
 
-_Z = 1.959963984540054
 _OUTPUTS = 12  # shown; a thousand classes would make a page that no one opens
 _STYLE = """<style>
 .whybox{font:14px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;max-width:64em;margin:.4em 0}
@@ -118,7 +118,7 @@ def _head(*names: str) -> str:
 
 
 def _plus_minus(error: float, digits: int) -> str:
-    return plus_minus(_Z * error, digits)
+    return plus_minus(error, digits)
 
 
 def _row(e: Attribution, max_display: int, name: str | None) -> str:
@@ -132,7 +132,7 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
     sizes = np.array([line.attribution for line in steps])
     ends = base + np.cumsum(sizes) if additive else sizes
     starts = np.concatenate([[base], ends])[:-1] if additive else np.zeros(len(ends))
-    reach = _Z * np.array([line.error for line in steps])
+    reach = Z * np.array([line.error for line in steps])
     scale = Scale.around(np.concatenate([starts, ends, ends - reach, ends + reach, [base if additive else 0.0]]), 340.0)
     digits = decimals(*sizes)
     title = f"row {row_labels(e)[0]}" + ("" if name is None else f" · {heading(name)}")
@@ -167,14 +167,14 @@ def _summary(e: Attribution, max_display: int, name: str | None) -> str:
     frame = e.importance()
     some = frame[:max_display]
     digits = decimals(*some["importance"])
-    ends = (some["importance"] + (_Z * some["std_error"]).fillna(0.0)).to_numpy(dtype=np.float64)
+    ends = (some["importance"] + (Z * some["std_error"]).fillna(0.0)).to_numpy(dtype=np.float64)
     scale = Scale(0.0, float(ends[np.isfinite(ends)].max(initial=0.0)) * 1.02 or 1.0, 230.0)
     spread = Scale.around(np.concatenate([row.reshape(-1) for row in e.values]) if e.ragged else e.values.reshape(-1), 190.0)
     table = ["<tr><th>feature</th><th>mean |attribution|</th><th></th><th>95 % interval</th><th>distribution over rows</th></tr>"]
     if e.std_error is None:
         table = [table[0].replace("95 % interval", "")]
     for feature, size, error in zip(some["feature"], some["importance"], some["std_error"], strict=True):
-        drawing = bar(scale, 0.0, float(size), _Z * float(error), color=SIZE)
+        drawing = bar(scale, 0.0, float(size), Z * float(error), color=SIZE)
         table.append(
             f'<tr><td class="name">{_wrapped(feature)}</td><td>{drawing}</td><td class="number">{fixed(size, digits)}</td>'
             f'<td class="error">{_plus_minus(float(error), digits)}</td><td>{strip(spread, _of_feature(e, feature))}</td></tr>'

@@ -27,8 +27,6 @@ from whybox.explanations._view import (
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
 
-_Z = 1.959963984540054
-
 
 def method_line(e: Attribution) -> str:
     """What produced the values: "KernelSHAP (odd GP)"."""
@@ -85,7 +83,7 @@ def _row(e: Attribution, max_display: int) -> list[str]:
     text = is_text(e, 0)
     rows: list[tuple[str, ...]] = [("feature", "value", "attribution", "95 % interval" if e.std_error is not None else "")]
     for line in some:
-        reach = plus_minus(_Z * line.error, digits)
+        reach = plus_minus(line.error, digits)
         shown = "" if text else _clean(shortened(line.value, 48))
         rows.append((_clean(line.name), shown, signed(line.attribution, digits), reach))
     if rest:
@@ -120,7 +118,7 @@ def _summary(e: Attribution, max_display: int) -> list[str]:
     digits = decimals(*frame["importance"])
     rows: list[tuple[str, ...]] = [("feature", "mean |attribution|", "95 % interval" if e.std_error is not None else "")]
     for name, size, error in zip(frame["feature"][:max_display], frame["importance"], frame["std_error"], strict=False):
-        rows.append((_clean(name), fixed(size, digits), plus_minus(_Z * error, digits)))
+        rows.append((_clean(name), fixed(size, digits), plus_minus(error, digits)))
     widths = [max(len(row[j]) for row in rows) for j in range(3)]
     text = [f"{row[0].ljust(widths[0])}  {row[1].rjust(widths[1])}  {row[2].rjust(widths[2])}".rstrip() for row in rows]
     if len(frame) > max_display:

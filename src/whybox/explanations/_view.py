@@ -197,6 +197,7 @@ def shortened(text: str, most: int = 160) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+Z = 1.959963984540054  # standard errors to either side of a 95 % interval
 _POWERS = -1  # instead of a number of decimals: three digits and a power of ten
 
 
@@ -225,8 +226,9 @@ def outcome(value: float, digits: int) -> str:
     return fixed(value, digits)
 
 
-def plus_minus(reach: float, digits: int) -> str:
-    """Half an interval; one that is much smaller than its number shows its power of ten, not zeros. Empty where unknown."""
+def plus_minus(error: float, digits: int) -> str:
+    """Half a 95 % interval of a standard error; a tiny one shows its power of ten, not zeros. Empty where unknown."""
+    reach = Z * float(error)
     if not np.isfinite(reach):
         return ""
     text = fixed(reach, digits)
