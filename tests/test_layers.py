@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "typing"),
     ("_cells",),
     ("_arrays", "_random"),
-    ("_devices",),
+    ("_buffer", "_devices"),
     ("explanations", "_remote", "_templates", "_torch", "_warn"),
     ("models", "llms", "spaces", "engine"),
     ("samplers", "solvers"),

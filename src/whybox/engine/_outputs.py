@@ -14,13 +14,14 @@ from whybox.typing import Array, Floats
 _LARGEST = 1e150  # of an output
 
 
-def as_outputs(answer: Any, n: int, model: str) -> tuple[Floats, bool]:
-    """A model's answer as a (n, k) float64 array of its own memory.
+def as_outputs(answer: Any, n: int, model: str, *, copy: bool = True) -> tuple[Floats, bool]:
+    """A model's answer as a (n, k) float64 array.
 
     Args:
         answer: what the model returned: array of any library, list, tuple, Series or DataFrame; (n,) or (n, k).
         n: rows that were sent.
         model: the model's name, for messages.
+        copy: of memory of its own; else it may look at the model's, and the model may write its next answer there.
 
     Returns:
         The outputs, and whether the answer was one-dimensional.
@@ -31,7 +32,7 @@ def as_outputs(answer: Any, n: int, model: str) -> tuple[Floats, bool]:
     """
     array = _as_array(answer, model)
     _check_shape(tuple(array.shape), n, model)
-    return np.array(array, dtype=np.float64, copy=True).reshape(n, -1), array.ndim == 1
+    return np.array(array, dtype=np.float64, copy=copy or None).reshape(n, -1), array.ndim == 1
 
 
 def same_columns(answer: Any, before: tuple[str, ...] | None, model: str) -> tuple[str, ...] | None:

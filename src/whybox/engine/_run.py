@@ -23,6 +23,7 @@ from whybox._arrays import (
     take_rows,
     to_numpy,
 )
+from whybox._buffer import Buffer, append
 from whybox._devices import empty_like, side_stream, synchronize
 from whybox.engine._batch import BatchSizer
 from whybox.engine._cache import Cache, version_of
@@ -65,6 +66,7 @@ class Run:
         self._cache = None if engine.cache is None else Cache(engine.cache, version_of(model))
         self._controls = Controls(model.name, model.rounding) if engine.controls else None
         self._dedupe = Deduplicator()
+        self._answers = Buffer()  # of a unit
         self._deduping: bool | None = {"auto": None, True: True, False: False}[engine.dedupe]
         self._began = time.perf_counter()
         self._counts = dict.fromkeys(("n_queries", "n_rows", "n_calls", "batch_size", "n_retries", "n_nan", "n_resumed", "n_cached"), 0)
@@ -131,6 +133,8 @@ class Run:
                     ask = asks[piece.position]
                     whole = results[piece.position] = np.empty((len(ask.instances), len(ask.codes), folded.shape[2]))
                 whole[piece.first_instance : piece.first_instance + n, piece.first_code : piece.first_code + m] = folded
+                del block, folded
+            del outputs  # its memory serves the next unit
         width = self.n_outputs or 1
         return [np.empty((len(a.instances), len(a.codes), width)) if r is None else r for a, r in zip(asks, results, strict=True)]
 
@@ -171,13 +175,13 @@ class Run:
         """Outputs of the rows at these positions of the unit (None: all), each sent once; on the device where they may stay there."""
         n = unit.n if index is None else len(index)
         answered = np.zeros(n, dtype=bool)
-        outputs = np.empty((n, self.n_outputs or 1))
+        outputs = self._fresh(n, self.n_outputs or 1)
         if self._log is not None:
             places = np.arange(n, dtype=np.int64) if index is None else index
             digest = hashlib.sha256(unit.digest() + places.tobytes()).hexdigest()
             for at, values, one_axis in self._log.begin(self._unit, digest):
                 self._shape(values.shape[1], one_axis)
-                outputs = outputs if outputs.shape[1] == values.shape[1] else np.empty((n, values.shape[1]))
+                outputs = outputs if outputs.shape[1] == values.shape[1] else self._fresh(n, values.shape[1])
                 outputs[at], answered[at] = values, True
                 self._counts["n_resumed"] += len(at)
         position, resumed = 0, bool(answered.any())
@@ -209,10 +213,10 @@ class Run:
             del rows  # else two batches are held while the next is composed
             if is_numpy(values) and not parts:
                 if outputs.shape[1] != values.shape[1]:
-                    outputs = np.empty((n, values.shape[1]))
+                    outputs = self._fresh(n, values.shape[1])
                 outputs[here] = values
             else:
-                parts.append(values)
+                parts.append(values.copy() if is_numpy(values) else values)
             if self._log is not None:
                 fresh = np.arange(size, dtype=np.int64) if kept is None else np.flatnonzero(~kept.done)
                 self._log.record(self._unit, position + fresh, values[fresh], self.one_axis)
@@ -221,6 +225,9 @@ class Run:
         if parts:
             return self._gathered(outputs, parts, n)
         return outputs if self.n_outputs is None else outputs.reshape(n, self.n_outputs)
+
+    def _fresh(self, n: int, k: int) -> Floats:
+        return self._answers.bytes(8 * n * k).view(np.float64).reshape(n, k)
 
     def _composed(self, unit: Described, position: int, size: int, index: Ints | None) -> Rows:
         def compose() -> Rows:
@@ -274,12 +281,13 @@ class Run:
         if self._controls is None or not len(twice):
             return self._call(rows, n, first, keep)
         again = take_rows(rows, twice)
-        values = self._call(concat_rows([rows, again]), n + len(twice), first, keep_first(n, keep))
+        values = self._call(append(rows, again), n + len(twice), first, keep_first(n, keep))
+        values = values.copy() if is_numpy(values) else values  # the model may write its next answers where it wrote these
         host = to_numpy(values)
         self._controls.judge(
             host[:n][twice], host[n:], host[:n], lambda: to_numpy(self._call(take_rows(again, np.arange(len(twice))), len(twice), first))
         )
-        return values[:n].copy() if is_numpy(values) else values[:n, :]
+        return values[:n, :]
 
     def _call(self, rows: Rows, n: int, first: int, keep: OnAnswer | None = None) -> Array:
         engine = self._engine
@@ -319,7 +327,7 @@ class Run:
     def _outputs(self, answer: Any, n: int) -> tuple[Array, bool]:
         if not (self._stay and is_array(answer) and on_accelerator(answer)):
             self.columns = same_columns(answer, self.columns, self._model.name)
-            return as_outputs(answer, n, self._model.name)
+            return as_outputs(answer, n, self._model.name, copy=False)
         values, one_axis = as_device_outputs(answer, n, self._model.name)
         if self.seat is None:
             self.seat = empty_like(values)

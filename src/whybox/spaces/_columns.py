@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whybox._arrays import concat_rows, is_numpy, namespace, promote, row_digests, to_numpy, value_bits
+from whybox._buffer import Buffer
 from whybox._cells import cell_texts
 from whybox._devices import send
 from whybox.typing import Array, Bools, Ints, Rows
 
 _BITS_BYTES = 16 << 20  # of a mask as wide as the cells, which is kept
 _KEPT = 16  # masks: where each instance has coalitions of its own, keeping them is in vain
+_PIECE_BYTES = 1 << 20  # composed at once: the second pass finds them in the cache
 _LOOP_BYTES = 8000  # of the innermost loop of composing: shorter ones are slower
 
 
@@ -114,9 +117,17 @@ class ArrayColumns:
                 return np.where(self._widened(mask, b)[None], rows[:, None, :], filled).reshape(-1, d)
             # filled ^ (mask & (rows ^ filled)): bytes go through as they are, and unlike a choice it has no branches
             wide, theirs = self._widened(mask, together, bits=True), filled.view(np.uint8)
-            differing = (rows.view(np.uint8) ^ theirs).reshape(len(rows), 1, -1, wide.shape[1])
-            out = np.bitwise_and(wide[None, :, None, :], differing)
-            return np.bitwise_xor(out, theirs.reshape(-1, wide.shape[1]), out=out).reshape(-1).view(self.x.dtype).reshape(-1, d)
+            differing = (rows.view(np.uint8) ^ theirs).reshape(len(rows), -1, wide.shape[1])
+            theirs = theirs.reshape(differing.shape[1:])
+            out = self.__dict__.setdefault("_buffer", Buffer()).bytes(len(rows) * len(mask) * theirs.size)
+            out = out.reshape(len(rows), len(mask), *theirs.shape)
+            masks = min(max(_PIECE_BYTES // max(theirs.size, 1), 1), max(len(mask), 1))
+            several = max(_PIECE_BYTES // max(theirs.size * masks, 1), 1) if masks == len(mask) else 1
+            for i, j in product(range(0, len(rows), several), range(0, len(mask), masks)):
+                piece = out[i : i + several, j : j + masks]
+                np.bitwise_and(wide[j : j + masks, None, :], differing[i : i + several, None], out=piece)
+                np.bitwise_xor(piece, theirs, out=piece)
+            return out.reshape(-1).view(self.x.dtype).reshape(-1, d)
         xp = namespace(self.x)
         rows = self._chosen(self.x, instances)[:, None, None, :]
         keep = self._on_device(mask)[None, :, None, :]
