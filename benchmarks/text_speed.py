@@ -2,7 +2,7 @@
 
 Speed: LIME with 5,000 samples for a document of 200 words and a TF-IDF and logistic regression model, and queries for a text of five
 words. A total is compared with the model's own time: CPU seconds of the model alone, on the distinct texts that whybox asks, in the batch
-that suits it best.
+that suits it best. Of each the fastest of three times counts, so that what else the machine did counts for nobody.
 
 Faithfulness: pairs of texts whose label somebody changed by editing as few words as possible. For each original, the share of the sum of
 absolute attributions that lies on the edited words, at the same number of queries; the model is trained on other pairs. With --data, the
@@ -33,6 +33,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 SAMPLES, WORDS = 5000, 200
+TIMES = 3  # the fastest counts
 SPEED = ("lime", "lime, 10 words selected", "whybox", "whybox, 10 words selected")
 FAITH = (
     "lime",
@@ -118,7 +119,7 @@ def own_seconds(model: Any, texts: Sequence[str]) -> float:
     """CPU seconds of the model alone on these texts, in its best batch."""
     best = np.inf
     for size in (250, 500, 1000, 2500, len(texts)):
-        for _ in range(3):
+        for _ in range(TIMES):
             began = time.process_time()
             for start in range(0, len(texts), size):
                 model.predict_proba(texts[start : start + size])
@@ -127,7 +128,7 @@ def own_seconds(model: Any, texts: Sequence[str]) -> float:
 
 
 def measure_speed(library: str, data: str | None, samples: int) -> dict[str, float]:
-    """In this process: warm up, explain, and time the model alone on the distinct texts."""
+    """In this process: warm up, explain, and time the model alone on the distinct texts: the fastest of three times, both."""
     warnings.simplefilter("ignore")
     model, text = make_model(data), document(data)
     explain_document(library, model.predict_proba, text, 200)
@@ -139,16 +140,19 @@ def measure_speed(library: str, data: str | None, samples: int) -> dict[str, flo
 
     explain_document("whybox", watched, text, samples)
     own = own_seconds(model, sorted(set(seen)))
-    counted = CountingModel(model.predict_proba)
-    began = time.process_time()
-    explain_document(library, counted, text, samples)
-    cpu = time.process_time() - began
+    cpu = outside = np.inf
+    for _ in range(TIMES):
+        counted = CountingModel(model.predict_proba)
+        began = time.process_time()
+        explain_document(library, counted, text, samples)
+        spent = time.process_time() - began
+        cpu, outside = min(cpu, spent), min(outside, spent - counted.seconds)
     short = CountingModel(model.predict_proba)
     explain_document(library, short, "Five words are not many.", samples)
     return {
         "cpu": cpu,
         "ratio": cpu / own,
-        "outside": (cpu - counted.seconds) / own,
+        "outside": outside / own,
         "queries": counted.rows,
         "short": short.rows,
         "own": own,
