@@ -57,6 +57,19 @@ def test_the_whole_job_costs_little_more_than_in_the_best_batch(name):
     assert spent < 1.1 * n * least(cost, sizer.limit)
 
 
+def test_a_short_job_is_not_spent_on_trials_of_large_batches():
+    """Half a million rows of a network whose activations outgrow the caches: a larger batch could win 4 % at most, and costs twice as much."""
+    cost, n = cliff(5e-4, 7e-7, 30_000, 2.0), 512_000
+    sizer = BatchSizer("auto")
+    sizer.cap_bytes(160)
+    assert send(sizer, n, cost) < 1.1 * n * least(cost, sizer.limit)
+    long = BatchSizer("auto")
+    long.cap_bytes(160)
+    sizes = []
+    send(long, 100 * n, lambda rows: (sizes.append(rows), cost(rows))[1])
+    assert max(sizes) > 30_000  # where it may pay, it is tried
+
+
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("name", ["texts", "images", "caches"])
 def test_other_work_on_the_machine_does_not_move_the_size(name, seed):

@@ -54,6 +54,7 @@ class BatchSizer:
         self._batches, self._again = 0, _AGAIN
         self.capped = False
         self._futile = 0
+        self._ahead = 0
 
     @property
     def settled(self) -> bool:
@@ -100,7 +101,7 @@ class BatchSizer:
             self._search = None if self._futile >= _FUTILE else self._search
         else:
             self._futile = 0
-            found = self._search.took(amount or rows, spent, self.limit)
+            found = self._search.took(amount or rows, spent, self.limit, self._ahead)
             self.size = self._search.size
             self._search = None if found else self._search
 
@@ -111,7 +112,7 @@ class BatchSizer:
             self._batches, self._again = 0, 10 * self._again
             self._search = SizeSearch(self.size, _STEP_AGAIN, waits=self._waits)
 
-    def next(self, position: int, left: int, run: int, group: int, share: int = 0) -> int:
+    def next(self, position: int, left: int, run: int, group: int, share: int = 0, ahead: int = 0) -> int:
         """Rows of the next batch.
 
         Args:
@@ -120,7 +121,9 @@ class BatchSizer:
             run: rows of one instance.
             group: rows of one code.
             share: leave room for one control row in so many rows; 0 leaves none.
+            ahead: rows of the whole job that are still to be sent, where that is more than ``left``.
         """
+        self._ahead = max(left, ahead)
         size = min(self.size, self.limit)
         size -= room(size, share) if share else 0
         behind = position % run

@@ -71,7 +71,7 @@ class Run:
         self._began = time.perf_counter()
         self._counts = dict.fromkeys(("n_queries", "n_rows", "n_calls", "batch_size", "n_retries", "n_nan", "n_resumed", "n_cached"), 0)
         self._seconds = 0.0
-        self._unit = 0
+        self._unit = self._ahead = 0  # parts of the job that are done, and rows that are not
         # answers stay on the model's device until they are folded, unless the host needs each of them
         self._stay = checkpoint is None and engine.cache is None and engine.on_nan == "raise"
         self.seat: Array | None = None  # an empty array of that device, once they do
@@ -119,8 +119,10 @@ class Run:
         """
         results: list[Floats | None] = [None] * len(asks)
         folds = bool(getattr(bound, "folds_arrays", False))
+        self._ahead = bound.draws * sum(len(ask.instances) * len(ask.codes) for ask in asks)
         for unit in units_of(asks, bound.draws, self.n_outputs or 1, device=self.seat is not None and folds):
             outputs = self._unit_outputs(UnitRows(bound, unit))
+            self._ahead -= unit[-1].stop
             outputs = outputs if folds else to_numpy(outputs)
             for piece in unit:
                 part = piece.ask
@@ -193,7 +195,8 @@ class Run:
                 continue
             gap = np.flatnonzero(answered[position:]) if resumed else _NO_GAP
             stop = position + int(gap[0]) if len(gap) else n
-            size = sizer.next(position, stop - position, unit.run, unit.group, self._controls.share if self._controls is not None else 0)
+            share = self._controls.share if self._controls is not None else 0
+            size = sizer.next(position, stop - position, unit.run, unit.group, share, self._ahead - position)
             here = slice(position, position + size)
             kept = None if self._log is None or self._model.stream is None else Kept(self._log, self._unit, position, size)
             watch = Stopwatch()

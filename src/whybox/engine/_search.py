@@ -15,6 +15,8 @@ _GAIN = 0.02  # a call that has less of a batch's cost leaves nothing to be won 
 _MOSTLY = 0.5  # a call that has more lets two steps be taken at once
 _DOUBT = 1.1  # a larger size that seems this much worse may have been unlucky, and is tried once more
 _TIE = 1.03
+_LIGHT = 0.1  # a call that has less of a batch's cost lets smaller sizes be tried for little
+_STAKE = 0.75  # of a call's share in the cost of all rows to come: what four times the rows a call would save; a trial may put up as many rows
 
 
 @dataclass
@@ -31,7 +33,8 @@ class SizeSearch:
     """One search: up in steps while that pays, then beside the best.
 
     A call costs something, and so does a row; a batch that outgrows the caches costs more a row. The first two are told apart by two sizes,
-    and growing stops where no larger batch could win 2 %; where a larger batch costs more instead, the sizes beside the best are tried.
+    and growing stops where no larger batch could win 2 %, or less than trying it may cost: its rows may cost twice as much. Where a larger
+    batch costs more, the sizes beside the best are tried.
     A size is judged by its fastest batch of two or more in CPU seconds, which other work on the machine hardly touches, or, where the
     process waits (for another machine, a device, other threads), by the median of the seconds that passed. At equal cost the smaller wins.
 
@@ -48,13 +51,14 @@ class SizeSearch:
         self._next: list[int] = []
         self._wanted = 0  # batches of the present size
 
-    def took(self, amount: float, spent: Spent, limit: int) -> bool:
+    def took(self, amount: float, spent: Spent, limit: int, ahead: float = float("inf")) -> bool:
         """Learn from a batch of the present size; True once the best size is found.
 
         Args:
             amount: work in it: rows, or their bytes where these differ.
             spent: on composing it and on the model's answer.
             limit: no size may be larger.
+            ahead: rows that are still to be sent; the default knows no end.
         """
         seen = self._seen.setdefault(self.size, _Trials())
         seen.wall.append(spent.wall / amount)
@@ -68,7 +72,7 @@ class SizeSearch:
             return False
         self._wanted = 0
         if not self._next:
-            self._next = self._choose(limit)
+            self._next = self._choose(limit, ahead)
         if self._next:
             self.size = min(self._next.pop(0), limit)
             if self.size in self._seen:
@@ -91,26 +95,36 @@ class SizeSearch:
         computes = self._computes()
         return {size: min(seen.cpu) if computes else median_low(seen.wall) for size, seen in self._seen.items() if size != but}
 
-    def _choose(self, limit: int) -> list[int]:
+    def _choose(self, limit: int, ahead: float) -> list[int]:
         """Sizes to try next; none when the search is over."""
         costs = self._costs()
         best, top = min(costs, key=costs.__getitem__), max(costs)
         if self._rising:
             if best == top:
-                share = self._call_share(costs, top) if len(costs) > 1 else 0.0
-                if 2 * top > limit or (len(costs) > 2 and share < _GAIN):
-                    return []
-                return [min(top * self._factor ** (2 if share > _MOSTLY else 1), limit)]
-            if costs[top] < _DOUBT * costs[best] and not self._doubted:
+                higher = self._higher(costs, top, limit, ahead)
+                if higher:
+                    return higher
+            elif costs[top] < _DOUBT * costs[best] and not self._doubted:
                 self._doubted = True
                 return [best, top]
             self._rising = False
         above = min(size for size in costs if size >= min(2 * best, top))
-        sides = ([2 * best] if 2 * best < top else []) + ([best // 2] if costs[above] > _TIE * costs[best] else [])
-        return [size for size in sides if size >= 1 and size not in costs][:1]
+        sides = [2 * best] if 2 * best < top else []
+        if costs[above] > _TIE * costs[best] or (best > min(costs) and self._call_share(costs, best) < _LIGHT):
+            sides += [best // 2, best // 4]  # where the caches are outgrown is not told by larger sizes, and steps on the way up were long
+        return [size for size in sides if size >= 1 and (size not in costs or len(self._seen[size].wall) < _TRIES)][:1]
+
+    def _higher(self, costs: dict[int, float], top: int, limit: int, ahead: float) -> list[int]:
+        """The next size on the way up; none where it could not pay."""
+        share = self._call_share(costs, top) if len(costs) > 1 else 0.0
+        if 2 * top > limit or (len(costs) > 2 and share < _GAIN):
+            return []
+        most = ahead * share * _STAKE if len(costs) > 2 else limit
+        steps = [min(top * self._factor**count, limit) for count in (2, 1)]
+        return [size for size in (steps if share > _MOSTLY else steps[1:]) if size <= most][:1]
 
     def _call_share(self, costs: dict[int, float], top: int) -> float:
-        """The call's share in the cost of a batch of the largest size: with more rows it would vanish."""
+        """The call's share in the cost of a batch of this size, from the next smaller one: with more rows it would vanish."""
         below = max(size for size in costs if size < top)
         a_row = (top * costs[top] - below * costs[below]) / (top - below)
         return 1.0 - a_row / costs[top]

@@ -117,27 +117,27 @@ class Design:
         n, d = len(g), self.points.shape[1]
         odd = np.append(g, 0.5 * total)
         scale = float(np.abs(odd).max())
-        data = Data(points=self.points, odd=odd / scale, even=(even - even.mean()) / scale if n < settings.EVEN * d else None)
+        data = Data(self.points, odd / scale, (even - even.mean()) / scale, linear=n >= settings.LINEAR * d)
         prior = first_prior(data, scaled(guess))
         if n < settings.REFINED * d:
-            prior = first_prior(data, scaled(self._posterior(data.odd, prior, None).mean(self.points)), (prior.noise,))
+            prior = first_prior(data, scaled(self._posterior(data, prior, None).mean(self.points)), (prior.noise,))
         triples = self.triples if n >= settings.TRIPLES * d else None
         terms, rest, s2 = None, data, 1.0
         if triples is not None:  # before the relevances are fitted, which would else grow to explain single interactions
             plain = first_prior(replace(data, even=None), scaled(guess), settings.PLAIN_NOISES, settings.PLAIN_STRENGTHS)
-            terms, rest, s2 = self._screened(triples, data, self._posterior(data.odd, plain, None), plain)
+            terms, rest, s2 = self._screened(triples, data, self._posterior(data, plain, None), plain)
         if n >= settings.FEW * d:
             prior = improved(rest.first(settings.FIT_PAIRS), prior, settings.CYCLES[n >= settings.TRIPLES * d])
         if terms is not None:
             terms = replace(terms, variance=terms.variance * (s2 / prior.scale))
-        fit = self._posterior(data.odd, prior, terms)
+        fit = self._posterior(data, prior, terms)
         for _ in range(settings.ROUNDS if triples is not None else 0):
             assert triples is not None
             terms, rest, s2 = self._screened(triples, replace(data, even=None), fit, prior)
             if terms is None:
                 break
             prior = improved(rest.first(settings.FIT_PAIRS), prior, settings.AGAIN)
-            fit = self._posterior(data.odd, prior, replace(terms, variance=terms.variance * (s2 / prior.scale)))
+            fit = self._posterior(data, prior, replace(terms, variance=terms.variance * (s2 / prior.scale)))
         phi, variance = fit.values(self.points)
         phi = phi + (2.0 * data.odd[-1] - phi.sum()) / d
         return phi * scale, np.sqrt(variance * prior.spread * (1.0 + settings.WIDEN * d / n)) * scale
@@ -147,28 +147,35 @@ class Design:
         terms = triples.search(fit.alpha, fit.factor, fit.s2, fit.terms)
         if terms is None:
             return None, data, 1.0
-        fit = self._posterior(data.odd, prior, terms)
+        fit = self._posterior(data, prior, terms)
         return terms, replace(data, odd=data.odd - terms.explained(fit.alpha)), fit.s2
 
-    def _posterior(self, y: Floats, prior: Prior, terms: Terms | None) -> _Posterior:
-        noise = prior.noise
+    def _posterior(self, data: Data, prior: Prior, terms: Terms | None) -> _Posterior:
+        y, noise = data.odd, prior.noise
         factor = None
         while factor is None:  # rounding may make a covariance indefinite; more noise never does
             k = covariance(self.points, prior.q)
             level = float(k[0, 0])
+            vague = data.vague(level)
+            if vague:
+                k += vague * (self.points @ self.points.T)
             if terms is not None:
                 k += terms.covariance()
             factor = factorised(k, level, noise)
             noise *= 10.0
         alpha = lapack.dpotrs(factor, y, lower=1)[0]
-        return _Posterior(q=prior.q, terms=terms, factor=factor, alpha=alpha, s2=float(y @ alpha) / len(y))
+        return _Posterior(q=prior.q, vague=vague, terms=terms, factor=factor, alpha=alpha, s2=float(y @ alpha) / len(y))
 
 
 @dataclass(frozen=True)
 class _Posterior:
-    """One game's factorised covariance: ``alpha`` (n + 1,) is its inverse times the observations, ``s2`` the scale of the process."""
+    """One game's factorised covariance: ``alpha`` (n + 1,) is its inverse times the observations, ``s2`` the scale of the process.
+
+    ``vague`` is the variance of each feature's own term beside what its relevance says.
+    """
 
     q: Floats
+    vague: float
     terms: Terms | None
     factor: Floats
     alpha: Floats
@@ -183,13 +190,13 @@ class _Posterior:
         """Mean and variance of the Shapley values, (d,) each."""
         cross = self._cross(points)
         white = lapack.dtrtrs(self.factor, cross.T, lower=1)[0]
-        prior = value_variance(self.q)
+        prior = value_variance(self.q) + 4.0 * self.vague  # a feature's own coefficient is half of what it adds to its value
         if self.terms is not None:
             prior = prior + self.terms.shares(len(self.q)) ** 2 @ self.terms.variance
         return cross @ self.alpha, np.maximum(self.s2 * (prior - (white**2).sum(axis=0)), 0.0)
 
     def _cross(self, points: Floats) -> Floats:
-        cross = value_covariance(points, self.q)
+        cross = value_covariance(points, self.q) + 2.0 * self.vague * points.T
         if self.terms is not None:
             cross = cross + (self.terms.shares(len(self.q)) * self.terms.variance) @ self.terms.signs.T
         return cross

@@ -50,6 +50,7 @@ class _Terms:
 @dataclass(frozen=True)
 class _Posterior:
     q: Any
+    vague: Any
     terms: _Terms | None
     factor: Any
     alpha: Any
@@ -57,11 +58,11 @@ class _Posterior:
 
     def at(self, index: Any) -> _Posterior:
         terms = None if self.terms is None else self.terms.at(index)
-        return _Posterior(self.q[index], terms, self.factor[index], self.alpha[index], self.s2[index])
+        return _Posterior(self.q[index], self.vague[index], terms, self.factor[index], self.alpha[index], self.s2[index])
 
     def cross(self, points: Any) -> Any:
         """(g, d, N)."""
-        cross = fit.value_covariance(points, self.q)
+        cross = fit.value_covariance(points, self.q) + 2.0 * self.vague[:, None, None] * points.T
         if self.terms is not None:
             cross = cross + (self.terms.shares(points.shape[1]) * self.terms.variance[:, None, :]) @ self.terms.signs.transpose(1, 2)
         return cross
@@ -70,7 +71,7 @@ class _Posterior:
         """Means and variances of the Shapley values, (g, d) each."""
         cross = self.cross(points)
         white = fit.below(self.factor, cross.transpose(1, 2))
-        prior = fit.value_variance(self.q)
+        prior = fit.value_variance(self.q) + 4.0 * self.vague[:, None]
         if self.terms is not None:
             prior = prior + (self.terms.shares(points.shape[1]) ** 2 @ self.terms.variance[:, :, None])[:, :, 0]
         mean = (cross @ self.alpha[:, :, None])[:, :, 0]
@@ -132,20 +133,21 @@ class _Solver:
         odd = torch.cat([g, 0.5 * total[:, None]], 1)
         scale = odd.abs().amax(1)
         odd = odd / scale[:, None]
-        games = Games(points, odd, (even - even.mean(1, keepdim=True)) / scale[:, None] if n < settings.EVEN * d else None)
+        games = Games(points, odd, (even - even.mean(1, keepdim=True)) / scale[:, None], linear=n >= settings.LINEAR * d)
         prior = fit.first_prior(games, fit.scaled(guess))
         if n < settings.REFINED * d:
-            mean = (self._posterior(odd, prior, None).cross(points) @ self._posterior(odd, prior, None).alpha[:, :, None])[:, :, 0]
+            seen = self._posterior(games, prior, None)
+            mean = (seen.cross(points) @ seen.alpha[:, :, None])[:, :, 0]
             prior = fit.first_prior(games, fit.scaled(mean), prior.noise[:, None])
         terms, rest, s2 = None, games, torch.ones_like(scale)
         if self.triples:
             plain = fit.first_prior(replace(games, even=None), fit.scaled(guess), settings.PLAIN_NOISES, settings.PLAIN_STRENGTHS)
-            terms, rest, s2, _ = self._screened(games, self._posterior(odd, plain, None), plain)
+            terms, rest, s2, _ = self._screened(games, self._posterior(games, plain, None), plain)
         if n >= settings.FEW * d:
             prior = fit.improved(rest.first(settings.FIT_PAIRS), prior, settings.CYCLES[n >= settings.TRIPLES * d])
         if terms is not None:
             terms = replace(terms, variance=terms.variance * (s2 / prior.scale)[:, None])
-        found = self._posterior(odd, prior, terms)
+        found = self._posterior(games, prior, terms)
         found, prior = self._rounds(games, found, prior) if self.triples else (found, prior)
         phi, variance = found.values(points)
         phi = phi + (2.0 * odd[:, -1] - phi.sum(1))[:, None] / d
@@ -155,14 +157,14 @@ class _Solver:
         """Further interactions, each time of the games in which some were found."""
         open_ = self.torch.arange(len(games.odd), device=games.odd.device)
         for _ in range(settings.ROUNDS):
-            mine = Games(games.points, games.odd[open_], None)
+            mine = Games(games.points, games.odd[open_], None, games.linear)
             terms, rest, s2, new = self._screened(mine, found.at(open_), prior.at(open_))
             if terms is None:
                 break
             open_, terms, s2 = open_[new], terms.at(new), s2[new]
             moved = fit.improved(replace(rest, odd=rest.odd[new]).first(settings.FIT_PAIRS), prior.at(open_), settings.AGAIN)
             terms = replace(terms, variance=terms.variance * (s2 / moved.scale)[:, None])
-            found = _put(found, open_, self._posterior(games.odd[open_], moved, terms))
+            found = _put(found, open_, self._posterior(replace(mine, odd=games.odd[open_]), moved, terms))
             prior = prior.put(open_, moved)
         return found, prior
 
@@ -172,7 +174,7 @@ class _Solver:
         ones = self.torch.ones_like(found.s2)
         if terms is None:
             return None, games, ones, new
-        refit = self._posterior(games.odd, prior, terms)
+        refit = self._posterior(games, prior, terms)
         explained = (terms.signs @ (terms.variance[:, :, None] * (terms.signs.transpose(1, 2) @ refit.alpha[:, :, None])))[:, :, 0]
         return (
             terms,
@@ -226,9 +228,13 @@ class _Solver:
         empty = ~new[:, None]  # a game in which nothing stands out has no terms here
         return _Terms(members, signs * ~empty[:, :, None], variance * ~empty, torch.where(new, count, 0)), new
 
-    def _posterior(self, y: Any, prior: Prior, terms: _Terms | None) -> _Posterior:
+    def _posterior(self, games: Games, prior: Prior, terms: _Terms | None) -> _Posterior:
+        y = games.odd
         k = fit.covariance(self.points, prior.q)
         level = k[:, 0, 0].clone()
+        vague = games.vague(level)
+        if games.linear:
+            k = k + vague[:, None, None] * (self.points @ self.points.T)
         if terms is not None:
             k = k + (terms.signs * terms.variance[:, None, :]) @ terms.signs.transpose(1, 2)
         noise = prior.noise
@@ -237,7 +243,7 @@ class _Solver:
             noise = self.torch.where(failed, noise * 10.0, noise)
             factor, failed = fit.factorised(k, level, noise)
         alpha = fit.solved(factor, y)
-        return _Posterior(prior.q, terms, factor, alpha, (y * alpha).sum(1) / y.shape[1])
+        return _Posterior(prior.q, vague, terms, factor, alpha, (y * alpha).sum(1) / y.shape[1])
 
 
 def _put(whole: _Posterior, at: Any, part: _Posterior) -> _Posterior:
@@ -274,4 +280,5 @@ def _put(whole: _Posterior, at: Any, part: _Posterior) -> _Posterior:
         put(grown(old.variance, 1), grown(part.terms.variance, 1)),
         put(old.count, part.terms.count),
     )
-    return _Posterior(put(whole.q, part.q), terms, put(whole.factor, part.factor), put(whole.alpha, part.alpha), put(whole.s2, part.s2))
+    q, vague = put(whole.q, part.q), put(whole.vague, part.vague)
+    return _Posterior(q, vague, terms, put(whole.factor, part.factor), put(whole.alpha, part.alpha), put(whole.s2, part.s2))

@@ -14,18 +14,23 @@ from whybox.solvers.odd_gp_kernel import log_nodes, nodes
 
 @dataclass(frozen=True)
 class Games:
-    """What games show: points (N, d), odd (g, N), even (g, N) or None."""
+    """What games show: points (N, d), odd (g, N), even (g, N) or None, and whether first order has a vague prior of its own."""
 
     points: Any
     odd: Any
     even: Any
+    linear: bool = False
 
     def first(self, pairs: int) -> Games:
         """The first pairs and the full coalition."""
         if pairs >= self.odd.shape[1] - 1:
             return self
         index = [*range(pairs), self.odd.shape[1] - 1]
-        return Games(self.points[index], self.odd[:, index], None if self.even is None else self.even[:, index])
+        return Games(self.points[index], self.odd[:, index], None if self.even is None else self.even[:, index], self.linear)
+
+    def vague(self, level: Any) -> Any:
+        """Variance of each feature's own term beside the process, (g,)."""
+        return settings.VAGUE * level / self.points.shape[1] if self.linear else 0.0 * level
 
     @property
     def observations(self) -> list[tuple[Any, float]]:
@@ -209,7 +214,8 @@ def _stepped(games: Games, prior: Prior) -> tuple[Prior, Any]:
     sound = torch.ones_like(level, dtype=torch.bool)
     for which, (y, weight) in enumerate(games.observations):
         k, slope = both[which], both[1 - which]
-        factor, failed = factorised(k + (settings.CONSTANT * level[:, None, None] if which else 0.0), level, prior.noise)
+        beside = settings.CONSTANT * level[:, None, None] if which else games.vague(level)[:, None, None] * (points @ points.T)
+        factor, failed = factorised(k + beside, level, prior.noise)
         sound &= ~failed
         alpha = solved(factor, y)[:, :, None]
         low = below(factor, unit(factor))

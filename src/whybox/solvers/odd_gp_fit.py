@@ -4,8 +4,11 @@ The relevances q (d,) start in proportion to a first guess of the Shapley values
 are then moved by a few multiplicative steps that increase the marginal likelihood: each relevance is multiplied by the ratio of what the
 data show of its share of the covariance to what the prior expects of it.
 
-The even part of the game, (v(z) + v(-z)) / 2, has no say in Shapley values, but it shows which features interact. Where pairs are few it is
-a second, independent observation of the relevances, at half weight, since even and odd orders need not be equally strong.
+The even part of the game, (v(z) + v(-z)) / 2, has no say in Shapley values, but it shows which features interact. It is a second,
+independent observation of the relevances, at half weight, since even and odd orders need not be equally strong.
+
+A feature that matters much on its own interacts more than others, so relevances speak of first order as well; they need not be right.
+Where pairs are many enough to tell, first order has a vague prior of its own on top, and relevances tell interactions alone.
 """
 
 from __future__ import annotations
@@ -30,11 +33,13 @@ class Data:
         points: (n + 1, d) coalitions as -1 and +1, the full one last.
         odd: (n + 1,) odd part of the game, the largest 1.
         even: (n + 1,) even part on the same scale, without its mean; None leaves it out.
+        linear: first order has a vague prior of its own.
     """
 
     points: Floats
     odd: Floats
     even: Floats | None
+    linear: bool = False
 
     def first(self, pairs: int) -> Data:
         """The first pairs and the full coalition."""
@@ -42,7 +47,11 @@ class Data:
         if pairs >= n:
             return self
         index = np.append(np.arange(pairs), n)
-        return Data(points=self.points[index], odd=self.odd[index], even=None if self.even is None else self.even[index])
+        return Data(self.points[index], self.odd[index], None if self.even is None else self.even[index], self.linear)
+
+    def vague(self, level: float) -> float:
+        """Variance of each feature's own term beside the process, whose variance at a point is the level."""
+        return settings.VAGUE * level / self.points.shape[1] if self.linear else 0.0
 
 
 @dataclass(frozen=True)
@@ -194,7 +203,7 @@ def _stepped(data: Data, prior: Prior) -> Prior | None:
     noise_shown, noise_expected, square, count = 0.0, 0.0, 0.0, 0.0
     for which, (y, weight) in enumerate(_observations(data)):
         k, slope = both[which], both[1 - which]
-        factor = factorised(k + (settings.CONSTANT * level if which else 0.0), level, noise)
+        factor = factorised(k + (settings.CONSTANT * level if which else data.vague(level) * (points @ points.T)), level, noise)
         if factor is None:
             return None
         alpha = lapack.dpotrs(factor, y, lower=1)[0]

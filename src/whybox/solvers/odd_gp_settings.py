@@ -5,12 +5,12 @@ CYCLES = 1, 2  # where pairs are few and where single interactions are looked fo
 FIT_PAIRS = 400  # hyper-parameters are fitted to the first pairs, at most so many; the values see all of them
 FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
-EVEN = 8.0  # pairs a feature below which the even part is looked at
 WIDEN = 4.0  # how much variance the d fitted relevances add, n pairs: 1 + WIDEN d / n; set by the coverage on trees and networks
 TRIPLES = 6.5  # pairs a feature below which no single interactions are looked for
 ROUNDS = 4
 PLAIN_STRENGTHS = (0.03,)  # first order and noise, in which single interactions show first
 PLAIN_NOISES = (0.03, 0.1, 0.3, 1.0, 3.0)
+LINEAR = 4.0  # pairs a feature from which the data alone say how strong first order is
 AGAIN = 1  # cycles after single interactions were found
 
 # of its hyper-parameters
@@ -23,6 +23,7 @@ FLOOR = 0.01  # relevance of a feature whose first guess is zero, over the large
 EVIDENCE = 1.0  # prior weight of the present relevances: as much as one well determined coefficient for each
 EVEN_WEIGHT = 0.5
 ENDS = 1e-8  # noise of the full coalition's observation, which is known exactly; for conditioning alone
+VAGUE = 100.0  # prior variance of first order at a point where relevances say nothing of it, over the variance of the process
 CONSTANT = 100.0  # prior variance of the even part's constant, over the variance of the odd part
 LONGEST = 2.0  # of an extrapolation, where 1 is the second step itself; longer ones overshoot
 LEAST_SPREAD = 0.6  # of the errors of leaving one out: where features that matter are few, pairs have likes that give them away

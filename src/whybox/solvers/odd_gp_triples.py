@@ -17,7 +17,7 @@ from whybox.typing import Floats, Ints
 _MOST_CELLS = 4_000_000  # n d^2 / 2 pair products, 32 MB: beyond, no triples are looked for
 MOST_SHARE = 8  # at most one triple for so many pairs of coalitions
 _LEAST_FEATURES = 4
-CHANCE = 3.5  # squared z-score over the logarithm of the number of triples; the largest of them reaches 2 by chance
+CHANCE = 4.5  # squared z-score over the logarithm of the number of triples; the largest of them reaches 2 by chance
 
 
 @dataclass(frozen=True)
