@@ -73,8 +73,8 @@ def fit_surrogate(points: Floats, y: Floats, free: Floats, *, bounded: bool) -> 
     with threads_for(m):
         for k in range(folds):
             trees = HistGradientBoostingRegressor(
-                max_iter=100 if m < 3000 else 75,
-                learning_rate=0.2,  # half of it, with twice the trees, is hardly steadier and takes longer
+                max_iter=200 if m < 1500 else 100 if m < 3000 else 75,
+                learning_rate=0.1 if m < 1500 else 0.2,  # few points take slow steps; with many, these are hardly steadier and take longer
                 max_leaf_nodes=4 if m < 1500 else 8,
                 min_samples_leaf=10,
                 early_stopping=False,
