@@ -1,7 +1,7 @@
 """Numbers of the odd Gaussian process, which its two implementations share: one game at a time, and stacks of games on a device."""
 
 # of a fit
-CYCLES = 1, 2  # where pairs are few and where single interactions are looked for
+CYCLES = 1, 3  # where pairs are few and where single interactions are looked for
 FIT_PAIRS = 400  # hyper-parameters are fitted to the first pairs, at most so many; the values see all of them
 FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
