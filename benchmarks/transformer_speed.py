@@ -212,7 +212,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer texts and queries")
     parser.add_argument("--out", help="folder for the tables")
     given = parser.parse_args()
-    told, kept = [conditions(("whybox", "shap", "torch", "transformers"), " ".join(["python benchmarks/transformer_speed.py", *sys.argv[1:]]))], {}
+    told, kept = (
+        [conditions(("whybox", "shap", "torch", "transformers"), " ".join(["python benchmarks/transformer_speed.py", *sys.argv[1:]]))],
+        {},
+    )
     if given.part != "generation":
         rows, kept["classifier"] = classifier(given.quick, given.threads)
         speed = kept["classifier"]["tokens"]

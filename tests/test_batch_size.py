@@ -58,7 +58,7 @@ def test_the_whole_job_costs_little_more_than_in_the_best_batch(name):
 
 
 def test_a_short_job_is_not_spent_on_trials_of_large_batches():
-    """Half a million rows of a network whose activations outgrow the caches: a larger batch could win 4 % at most, and costs twice as much."""
+    """Half a million rows of a network whose activations outgrow the caches: larger batches could win 4 % and cost twice as much."""
     cost, n = cliff(5e-4, 7e-7, 30_000, 2.0), 512_000
     sizer = BatchSizer("auto")
     sizer.cap_bytes(160)

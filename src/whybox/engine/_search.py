@@ -16,7 +16,9 @@ _MOSTLY = 0.5  # a call that has more lets two steps be taken at once
 _DOUBT = 1.1  # a larger size that seems this much worse may have been unlucky, and is tried once more
 _TIE = 1.03
 _LIGHT = 0.1  # a call that has less of a batch's cost lets smaller sizes be tried for little
-_STAKE = 0.75  # of a call's share in the cost of all rows to come: what four times the rows a call would save; a trial may put up as many rows
+_STAKE = (
+    0.75  # of a call's share in the cost of all rows to come: what four times the rows a call would save; a trial may put up as many rows
+)
 
 
 @dataclass
