@@ -15,6 +15,7 @@ _GAIN = 0.02  # a call that has less of a batch's cost leaves nothing to be won 
 _MOSTLY = 0.5  # a call that has more lets two steps be taken at once
 _DOUBT = 1.1  # a larger size that seems this much worse may have been unlucky, and is tried once more
 _TIE = 1.03
+_MUCH = 0.05  # of the rows to come: a trial that takes more wants both of its grounds seen twice
 _LIGHT = 0.1  # a call that has less of a batch's cost lets smaller sizes be tried for little
 _STAKE = (
     0.75  # of a call's share in the cost of all rows to come: what four times the rows a call would save; a trial may put up as many rows
@@ -106,6 +107,8 @@ class SizeSearch:
                 higher = self._higher(costs, top, limit, ahead)
                 if higher:
                     return higher
+                if len(self._seen[top].wall) <= _TRIES:  # the first batch of a size pays for its memory, too, and looks dearer than it is
+                    return [top]
             elif costs[top] < _DOUBT * costs[best] and not self._doubted:
                 self._doubted = True
                 return [best, top]
@@ -123,7 +126,11 @@ class SizeSearch:
             return []
         most = ahead * share * _STAKE if len(costs) > 2 else limit
         steps = [min(top * self._factor**count, limit) for count in (2, 1)]
-        return [size for size in (steps if share > _MOSTLY else steps[1:]) if size <= most][:1]
+        found = [size for size in (steps if share > _MOSTLY else steps[1:]) if size <= most][:1]
+        if found and found[0] > _MUCH * ahead and len(costs) > 1:  # the share must not rest on a batch that paid for its memory
+            once = [size for size in (max(size for size in costs if size < top), top) if len(self._seen[size].wall) < _TRIES]
+            return once[:1] or found
+        return found
 
     def _call_share(self, costs: dict[int, float], top: int) -> float:
         """The call's share in the cost of a batch of this size, from the next smaller one: with more rows it would vanish."""
