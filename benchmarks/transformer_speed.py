@@ -212,10 +212,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer texts and queries")
     parser.add_argument("--out", help="folder for the tables")
     given = parser.parse_args()
-    told, kept = (
-        [conditions(("whybox", "shap", "torch", "transformers"), " ".join(["python benchmarks/transformer_speed.py", *sys.argv[1:]]))],
-        {},
-    )
+    command = " ".join(["python benchmarks/transformer_speed.py", *sys.argv[1:]])
+    where = conditions(("whybox", "shap", "torch", "transformers"), command)
+    told, kept = [where.replace("one thread a process", f"{given.threads} threads") if given.threads > 1 else where], {}
     if given.part != "generation":
         rows, kept["classifier"] = classifier(given.quick, given.threads)
         speed = kept["classifier"]["tokens"]
