@@ -177,13 +177,13 @@ class Run:
         """Outputs of the rows at these positions of the unit (None: all), each sent once; on the device where they may stay there."""
         n = unit.n if index is None else len(index)
         answered = np.zeros(n, dtype=bool)
-        outputs = self._fresh(n, self.n_outputs or 1)
+        outputs = self._room_for(n, self.n_outputs or 1)
         if self._log is not None:
             places = np.arange(n, dtype=np.int64) if index is None else index
             digest = hashlib.sha256(unit.digest() + places.tobytes()).hexdigest()
             for at, values, one_axis in self._log.begin(self._unit, digest):
                 self._shape(values.shape[1], one_axis)
-                outputs = outputs if outputs.shape[1] == values.shape[1] else self._fresh(n, values.shape[1])
+                outputs = outputs if outputs.shape[1] == values.shape[1] else self._room_for(n, values.shape[1])
                 outputs[at], answered[at] = values, True
                 self._counts["n_resumed"] += len(at)
         position, resumed = 0, bool(answered.any())
@@ -216,7 +216,7 @@ class Run:
             del rows  # else two batches are held while the next is composed
             if is_numpy(values) and not parts:
                 if outputs.shape[1] != values.shape[1]:
-                    outputs = self._fresh(n, values.shape[1])
+                    outputs = self._room_for(n, values.shape[1])
                 outputs[here] = values
             else:
                 parts.append(values.copy() if is_numpy(values) else values)
@@ -229,7 +229,7 @@ class Run:
             return self._gathered(outputs, parts, n)
         return outputs if self.n_outputs is None else outputs.reshape(n, self.n_outputs)
 
-    def _fresh(self, n: int, k: int) -> Floats:
+    def _room_for(self, n: int, k: int) -> Floats:
         return self._answers.bytes(8 * n * k).view(np.float64).reshape(n, k)
 
     def _composed(self, unit: Described, position: int, size: int, index: Ints | None) -> Rows:

@@ -17,9 +17,8 @@ _DOUBT = 1.1  # a larger size that seems this much worse may have been unlucky, 
 _TIE = 1.03
 _MUCH = 0.05  # of the rows to come: a trial that takes more wants both of its grounds seen twice
 _LIGHT = 0.1  # a call that has less of a batch's cost lets smaller sizes be tried for little
-_STAKE = (
-    0.75  # of a call's share in the cost of all rows to come: what four times the rows a call would save; a trial may put up as many rows
-)
+# Four times the rows a call save three quarters of the calls' share in the cost of all rows to come: a trial may put up as many rows.
+_STAKE = 0.75
 
 
 @dataclass

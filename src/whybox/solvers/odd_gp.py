@@ -156,15 +156,13 @@ class Design:
         while factor is None:  # rounding may make a covariance indefinite; more noise never does
             k = covariance(self.points, prior.q)
             level = float(k[0, 0])
-            vague = data.vague(level)
-            if vague:
-                k += vague * (self.points @ self.points.T)
+            k += data.first_order(level)
             if terms is not None:
                 k += terms.covariance()
             factor = factorised(k, level, noise)
             noise *= 10.0
         alpha = lapack.dpotrs(factor, y, lower=1)[0]
-        return _Posterior(q=prior.q, vague=vague, terms=terms, factor=factor, alpha=alpha, s2=float(y @ alpha) / len(y))
+        return _Posterior(q=prior.q, vague=data.vague(level), terms=terms, factor=factor, alpha=alpha, s2=float(y @ alpha) / len(y))
 
 
 @dataclass(frozen=True)

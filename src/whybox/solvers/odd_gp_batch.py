@@ -232,9 +232,7 @@ class _Solver:
         y = games.odd
         k = fit.covariance(self.points, prior.q)
         level = k[:, 0, 0].clone()
-        vague = games.vague(level)
-        if games.linear:
-            k = k + vague[:, None, None] * (self.points @ self.points.T)
+        k = k + games.first_order(level)
         if terms is not None:
             k = k + (terms.signs * terms.variance[:, None, :]) @ terms.signs.transpose(1, 2)
         noise = prior.noise
@@ -243,7 +241,7 @@ class _Solver:
             noise = self.torch.where(failed, noise * 10.0, noise)
             factor, failed = fit.factorised(k, level, noise)
         alpha = fit.solved(factor, y)
-        return _Posterior(prior.q, vague, terms, factor, alpha, (y * alpha).sum(1) / y.shape[1])
+        return _Posterior(prior.q, games.vague(level), terms, factor, alpha, (y * alpha).sum(1) / y.shape[1])
 
 
 def _put(whole: _Posterior, at: Any, part: _Posterior) -> _Posterior:

@@ -32,6 +32,10 @@ class Games:
         """Variance of each feature's own term beside the process, (g,)."""
         return settings.VAGUE * level / self.points.shape[1] if self.linear else 0.0 * level
 
+    def first_order(self, level: Any) -> Any:
+        """Covariances (g, N, N) of these terms; 0.0 without them."""
+        return self.vague(level)[:, None, None] * (self.points @ self.points.T) if self.linear else 0.0
+
     @property
     def observations(self) -> list[tuple[Any, float]]:
         """Each part that is used, and its weight."""
@@ -214,8 +218,9 @@ def _stepped(games: Games, prior: Prior) -> tuple[Prior, Any]:
     sound = torch.ones_like(level, dtype=torch.bool)
     for which, (y, weight) in enumerate(games.observations):
         k, slope = both[which], both[1 - which]
-        beside = settings.CONSTANT * level[:, None, None] if which else games.vague(level)[:, None, None] * (points @ points.T)
-        factor, failed = factorised(k + beside, level, prior.noise)
+        factor, failed = factorised(
+            k + (settings.CONSTANT * level[:, None, None] if which else games.first_order(level)), level, prior.noise
+        )
         sound &= ~failed
         alpha = solved(factor, y)[:, :, None]
         low = below(factor, unit(factor))

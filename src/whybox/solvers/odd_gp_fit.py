@@ -53,6 +53,10 @@ class Data:
         """Variance of each feature's own term beside the process, whose variance at a point is the level."""
         return settings.VAGUE * level / self.points.shape[1] if self.linear else 0.0
 
+    def first_order(self, level: float) -> Floats | float:
+        """Covariance (n + 1, n + 1) of these terms; 0.0 without them."""
+        return self.vague(level) * (self.points @ self.points.T) if self.linear else 0.0
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -203,7 +207,7 @@ def _stepped(data: Data, prior: Prior) -> Prior | None:
     noise_shown, noise_expected, square, count = 0.0, 0.0, 0.0, 0.0
     for which, (y, weight) in enumerate(_observations(data)):
         k, slope = both[which], both[1 - which]
-        factor = factorised(k + (settings.CONSTANT * level if which else data.vague(level) * (points @ points.T)), level, noise)
+        factor = factorised(k + (settings.CONSTANT * level if which else data.first_order(level)), level, noise)
         if factor is None:
             return None
         alpha = lapack.dpotrs(factor, y, lower=1)[0]
