@@ -130,6 +130,20 @@ def test_fills_stand_in_and_are_averaged():
     assert bound.take(ask, np.array([1])) == ["a so"]
 
 
+@pytest.mark.parametrize(("d", "fill"), [(1, ""), (8, "_"), (19, "")])
+def test_many_coalitions_are_put_together_alike_and_few_texts_keep_their_pieces(d, fill):
+    texts = [" ".join(f"w{place}x{i}," for i in range(d)) for place in range(10)]
+    bound = Words(fill=fill).bind(texts, None)
+    codes = np.random.default_rng(0).random((3000, d)) < 0.5
+    for place, text in enumerate(texts):
+        made = bound.compose(Ask(np.array([place]), codes), 0, 3000)
+        spans = bound.marks(place)
+        assert made[::97] == [by_hand(text, spans, kept, fill) for kept in codes[::97]]
+        assert made[:50] == bound.compose(Ask(np.array([place]), codes[:50]), 0, 50)
+    assert sum(bool(one.made) for one in bound.cuts) == 8
+    assert texts_of(bound, codes[:50], 0) == [by_hand(texts[0], bound.marks(0), kept, fill) for kept in codes[:50]]
+
+
 def test_rows_are_taken_from_anywhere():
     texts = ["one two three", "four five six", "seven eight nine"]
     bound = Words().bind(texts, None)

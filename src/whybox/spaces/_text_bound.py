@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from operator import getitem
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,8 @@ from whybox.spaces.marginal import average
 from whybox.typing import Ask, Bools, Floats, Ints, Rows
 
 _TOGETHER = 6  # features whose coalitions are written out: 64 texts, of which a row takes one
+_MANY, _TOGETHER_OF_MANY = 3000, 8  # rows from which 256 texts pay
+_TEXTS = 8  # so many texts' tables are kept
 
 
 @dataclass(frozen=True)
@@ -43,46 +45,67 @@ class CutText:
         """The features' own texts."""
         return tuple(self.text[i:j] for i, j in self.spans.tolist())
 
-    def texts(self, kept: Bools, fill: str) -> list[str]:
-        """The texts of coalitions (r, d)."""
+    def texts(self, kept: Bools, fill: str, *, many: bool = False) -> list[str]:
+        """The texts of coalitions (r, d); with many to come, larger tables are made."""
         if not self.d:
             return [self.text] * len(kept)
-        first, tables, last = self._tables(fill)
-        bits = np.zeros((len(kept), len(tables) * _TOGETHER), dtype=bool)
-        bits[:, : self.d] = kept
-        groups = np.zeros((len(kept), len(tables), 8), dtype=bool)
-        groups[:, :, -_TOGETHER:] = bits.reshape(len(kept), -1, _TOGETHER)
-        which = np.packbits(groups, axis=2)[..., 0]
-        made = ["".join(map(getitem, tables, row)) for row in _rows_of_bytes(which)]
-        if last:
-            made = [text + last for text in made]
+        made = self.made.get(fill)
+        if made is None:
+            made = self.made[fill] = _Made.of(self, fill, _TOGETHER_OF_MANY if many else _TOGETHER)
+        texts = list(map("".join, made.table.ravel().take(_places(kept, *made.table.shape)).tolist()))
+        if made.last:
+            texts = [text + made.last for text in texts]
         if not fill:  # the white space after a first word that is gone goes too
-            made = [text if begins else text.lstrip() for text, begins in zip(made, kept[:, 0].tolist(), strict=True)]
-        return [first + text for text in made] if first else made
-
-    def _tables(self, fill: str) -> tuple[str, list[list[str]], str]:
-        """The text before the first feature; for each few features the texts of all their coalitions; the text after the last one."""
-        if fill not in self._made:
-            text, done = self.text, int(self.spans[0, 0])
-            each: list[tuple[str, str]] = []
-            for start, stop in self.spans.tolist():
-                gap = text[done:start]
-                each.append(((gap if fill else gap.rstrip()) + fill, text[done:stop]))  # gone, kept
-                done = stop
-            each += [("", "")] * (-len(each) % _TOGETHER)
-            tables = [list(map("".join, product(*each[i : i + _TOGETHER]))) for i in range(0, len(each), _TOGETHER)]
-            self._made[fill] = text[: self.spans[0, 0]], tables, text[done:]
-        return self._made[fill]
+            texts = [text if begins else text.lstrip() for text, begins in zip(texts, kept[:, 0].tolist(), strict=True)]
+        return [made.first + text for text in texts] if made.first else texts
 
     @cached_property
-    def _made(self) -> dict[str, tuple[str, list[list[str]], str]]:
+    def made(self) -> dict[str, _Made]:
+        """Tables by what stands in for a part that is left out."""
         return {}
 
 
-def _rows_of_bytes(table: NDArray[np.uint8]) -> Iterator[bytes]:
-    width = table.shape[1]
-    flat = table.tobytes()
-    return (flat[i : i + width] for i in range(0, len(flat), width))
+@dataclass(frozen=True)
+class _Made:
+    """Pieces that a text's coalitions are joined from.
+
+    Args:
+        first: the text before the first feature.
+        table: (g, 2^b) the texts of all coalitions of each b features.
+        last: the text after the last feature.
+    """
+
+    first: str
+    table: NDArray[np.object_]
+    last: str
+
+    @staticmethod
+    def of(one: CutText, fill: str, together: int) -> _Made:
+        """Of a text, with so many features together."""
+        text, done = one.text, int(one.spans[0, 0])
+        each: list[tuple[str, str]] = []
+        for start, stop in one.spans.tolist():
+            gap = text[done:start]
+            each.append(((gap if fill else gap.rstrip()) + fill, text[done:stop]))  # gone, kept
+            done = stop
+        each += [("", "")] * (-len(each) % together)
+        table = np.empty((len(each) // together, 2**together), dtype=object)
+        for row, i in zip(table, range(0, len(each), together), strict=True):
+            row[:] = list(map("".join, product(*each[i : i + together])))
+        return _Made(text[: one.spans[0, 0]], table, text[done:])
+
+
+def _places(kept: Bools, groups: int, size: int) -> Ints:
+    """(r, g) entry of each group's table that a coalition takes."""
+    together = size.bit_length() - 1
+    bits = np.zeros((len(kept), groups, 8), dtype=bool)
+    whole, rest = divmod(kept.shape[1], together)
+    bits[:, :whole, 8 - together :] = kept[:, : whole * together].reshape(len(kept), whole, together)
+    if rest:
+        bits[:, whole, 8 - together : 8 - together + rest] = kept[:, whole * together :]
+    where: Ints = np.packbits(bits.reshape(len(kept), -1), axis=1).astype(np.int64)
+    where += np.arange(groups) * size
+    return where
 
 
 def cut(text: str, spans: Spans) -> CutText:
@@ -177,7 +200,7 @@ class TextBound:
         while start < stop:  # text by text
             place, code = divmod(start, m)
             count = min(m - code, stop - start)
-            rows += self.cuts[ask.instances[place]].texts(ask.codes[code : code + count], self.fills[0])
+            rows += self.texts(int(ask.instances[place]), ask.codes[code : code + count], self.fills[0], m)
             start += count
         return rows
 
@@ -185,9 +208,22 @@ class TextBound:
         """Chosen rows of an ask."""
         rows: list[Any] = [None] * len(index)
         for instance, draw, codes, where in runs(ask, index, self.draws):
-            for i, text in zip(where, self.cuts[instance].texts(ask.codes[codes], self.fills[draw]), strict=True):
+            for i, text in zip(where, self.texts(instance, ask.codes[codes], self.fills[draw], len(ask.codes)), strict=True):
                 rows[i] = text
         return rows
+
+    def texts(self, instance: int, kept: Bools, fill: str, expected: int) -> list[str]:
+        """Texts of coalitions (r, d) of one instance, of which so many are expected; the large tables of a few texts are kept at most."""
+        many = expected >= _MANY
+        if many and instance not in self._large:
+            self._large.append(instance)
+            if len(self._large) > _TEXTS:
+                self.cuts[self._large.popleft()].made.clear()
+        return self.cuts[instance].texts(kept, fill, many=many)
+
+    @cached_property
+    def _large(self) -> deque[int]:
+        return deque()
 
     def keys(self, ask: Ask) -> NDArray[np.uint64]:
         """Keys by text and coalition, without a text being made; the same text by two coalitions ("so so") has two keys."""

@@ -169,7 +169,7 @@ class FieldsBound:
             kept, start = ask.codes[codes], 0
             for name, part in self.parts.items():
                 stop = start + part.n_features(instance)
-                texts = part.cuts[instance].texts(np.ascontiguousarray(kept[:, start:stop]), part.fills[0])
+                texts = part.texts(instance, kept[:, start:stop], part.fills[0], len(ask.codes))
                 for i, text in zip(where, texts, strict=True):
                     made[name][i] = text
                 start = stop
