@@ -1,9 +1,12 @@
-"""Small fits on one thread: on busy cores, threads that wait for one another cost many times what they save."""
+"""Small fits and small matrices on one thread: threads that wait for one another cost many times what they save."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from threading import Lock
+from typing import Any
 
 _WORTH_THREADS = 200_000
 
@@ -24,3 +27,38 @@ def threads_for(rows: int) -> Iterator[None]:
 
     with threadpool_limits(limits=1, user_api="openmp"):
         yield
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS and LAPACK to one thread, for many factorisations of matrices of some hundred rows.
+
+    OpenBLAS shares even these out among its threads, which then mostly wait for one another. The number of threads belongs to the whole process: only one thread at a time sets it and puts it back. What comes
+    in while it is set finds it as it should be; what is inside when it is put back may go on with more threads, which is slower and no
+    worse. So work is best cut into short pieces.
+
+    Example:
+        >>> import numpy as np
+        >>> with one_blas_thread():
+        ...     bool(np.linalg.inv(np.eye(3))[0, 0] == 1.0)
+        True
+    """
+    if not _SET.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _libraries().limit(limits=1):
+            yield
+    finally:
+        _SET.release()
+
+
+_SET = Lock()
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> Any:
+    """What is loaded: NumPy's and SciPy's, which a solver has imported before it comes here."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")

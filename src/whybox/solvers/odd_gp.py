@@ -10,6 +10,7 @@ from scipy.linalg import lapack
 from whybox.errors import InputError
 from whybox.solvers import odd_gp_settings as settings
 from whybox.solvers._pairs import Pairs, odd_part
+from whybox.solvers._threads import one_blas_thread
 from whybox.solvers.least_squares import LinearFit, fit_linear, linear_error
 from whybox.solvers.odd_gp_fit import Data, Prior, factorised, first_prior, improved, scaled
 from whybox.solvers.odd_gp_kernel import covariance, value_covariance, value_variance
@@ -81,7 +82,8 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, li
         values[left[~keep[left]]] = means[~keep[left]]
         left = left[:0]
     for i in left.tolist():
-        mean, error[i] = design.posterior(pairs.g[i], pairs.even[i], float(pairs.total[i]), fit.values[i])
+        with one_blas_thread():
+            mean, error[i] = design.posterior(pairs.g[i], pairs.even[i], float(pairs.total[i]), fit.values[i])
         if not keep[i]:
             values[i] = mean
     return Estimate(values=values, std_error=error, method="odd GP", info={"pairs": len(pairs.z), "linear": int(linear.sum())})

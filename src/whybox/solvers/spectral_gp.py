@@ -18,6 +18,7 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from whybox.errors import InputError, ShapeError
 from whybox.solvers._pairs import odd_part
+from whybox.solvers._threads import one_blas_thread
 from whybox.solvers.spectral_prior import Covariances, Prior
 from whybox.solvers.tree_spectrum import Spectrum
 from whybox.typing import Bools, Estimate, Floats, Ints
@@ -118,7 +119,8 @@ def solve_spectral_gp(
         added.append(guide.shapley)
     prior = Prior.of(spectrum, np.vstack([np.ones(d), np.where(codes[0::2], 1.0, -1.0)]))
     averaged = _average if games[0].shape[1] <= _AVERAGED_PAIRS else _best
-    values, errors, subtracted = averaged(prior, games, added)
+    with one_blas_thread():
+        values, errors, subtracted = averaged(prior, games, added)
     gap = (v_full - v_empty) - values.sum(axis=1)  # only rounding and _EXACT are left
     values += gap[:, None] / d
     return Estimate(values, _CAUTION * errors, "spectral_gp", {"subtracted": subtracted})
