@@ -34,7 +34,7 @@ def test_posterior_is_that_of_all_interactions(linear: bool) -> None:
     mean = shares @ (prior * (signs.T @ inside @ y))
     spread = np.diag(prior) - (prior[:, None] * (signs.T @ inside @ signs)) * prior
     scale = y @ inside @ y / (n + 1)
-    data = Data(points, y, None, linear)
+    data = Data(points, y, None, points @ points.T if linear else None)
     fit = Design(points, None)._posterior(data, Prior(q, noise), None)
     values, variances = fit.values(points)
     np.testing.assert_allclose(values, mean, rtol=1e-6)
@@ -47,7 +47,7 @@ def test_steps_climb_the_marginal_likelihood(linear: bool, even: bool) -> None:
     d, n, rng = 6, 40, np.random.default_rng(1)
     points = np.concatenate([rng.choice([-1.0, 1.0], (n, d)), np.ones((1, d))])
     y = points @ rng.normal(size=d) + 0.3 * points[:, 0] * points[:, 1] * points[:, 2]
-    data = Data(points, y / np.abs(y).max(), 0.2 * points[:, 0] * points[:, 1] if even else None, linear)
+    data = Data(points, y / np.abs(y).max(), 0.2 * points[:, 0] * points[:, 1] if even else None, points @ points.T if linear else None)
 
     def likelihood(prior: Prior) -> float:
         both = odd_gp_fit.covariances(points, prior.q)

@@ -33,9 +33,9 @@ def threads_for(rows: int) -> Iterator[None]:
 def one_blas_thread() -> Iterator[None]:
     """Keep BLAS and LAPACK to one thread, for many factorisations of matrices of some hundred rows.
 
-    OpenBLAS shares even these out among its threads, which then mostly wait for one another. The number of threads belongs to the whole process: only one thread at a time sets it and puts it back. What comes
-    in while it is set finds it as it should be; what is inside when it is put back may go on with more threads, which is slower and no
-    worse. So work is best cut into short pieces.
+    OpenBLAS shares even these out among its threads, which then mostly wait for one another. The number of threads belongs to the whole
+    process: only one thread at a time sets it and puts it back. What comes in while it is set finds it as it should be; what is inside
+    when it is put back may go on with more threads, which is slower and no worse. So work is best cut into short pieces.
 
     Example:
         >>> import numpy as np

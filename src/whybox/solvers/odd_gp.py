@@ -103,26 +103,29 @@ class Design:
     Args:
         points: (n + 1, d) pairs as -1 and +1, and the full coalition, whose value gives efficiency.
         triples: all products of three features, or None.
+        gram: ``points @ points.T`` where pairs are many enough for first order to have a prior of its own, or None.
     """
 
     points: Floats
     triples: Triples | None
+    gram: Floats | None = None
 
     @staticmethod
     def of(z: Floats) -> Design:
         """The design of pairs z (n, d)."""
-        points = np.concatenate([z, np.ones((1, z.shape[1]))])
-        return Design(points=points, triples=Triples.of(points) if len(z) >= settings.TRIPLES * z.shape[1] else None)
+        points, share = np.concatenate([z, np.ones((1, z.shape[1]))]), len(z) / z.shape[1]
+        triples = Triples.of(points) if share >= settings.TRIPLES else None
+        return Design(points, triples, points @ points.T if share >= settings.LINEAR else None)
 
     def posterior(self, g: Floats, even: Floats, total: float, guess: Floats) -> tuple[Floats, Floats]:
         """Shapley values and standard errors, (d,) each, of one game: g (n,), even (n + 1,) and total, from a guess of the values (d,)."""
         n, d = len(g), self.points.shape[1]
         odd = np.append(g, 0.5 * total)
         scale = float(np.abs(odd).max())
-        data = Data(self.points, odd / scale, (even - even.mean()) / scale, linear=n >= settings.LINEAR * d)
-        prior = first_prior(data, scaled(guess))
-        if n < settings.REFINED * d:
-            prior = first_prior(data, scaled(self._posterior(data, prior, None).mean(self.points)), (prior.noise,))
+        data = Data(self.points, odd / scale, (even - even.mean()) / scale, self.gram)
+        prior = first_prior(data, scaled(guess), strengths=settings.FIRST_STRENGTHS)
+        better = self._posterior(data, prior, None).mean(self.points) if n < settings.REFINED * d else guess
+        prior = first_prior(data, scaled(better), (prior.noise,))
         triples = self.triples if n >= settings.TRIPLES * d else None
         terms, rest, s2 = None, data, 1.0
         if triples is not None:  # before the relevances are fitted, which would else grow to explain single interactions

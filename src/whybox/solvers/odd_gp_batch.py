@@ -134,11 +134,11 @@ class _Solver:
         scale = odd.abs().amax(1)
         odd = odd / scale[:, None]
         games = Games(points, odd, (even - even.mean(1, keepdim=True)) / scale[:, None], linear=n >= settings.LINEAR * d)
-        prior = fit.first_prior(games, fit.scaled(guess))
+        prior, better = fit.first_prior(games, fit.scaled(guess), strengths=settings.FIRST_STRENGTHS), guess
         if n < settings.REFINED * d:
             seen = self._posterior(games, prior, None)
-            mean = (seen.cross(points) @ seen.alpha[:, :, None])[:, :, 0]
-            prior = fit.first_prior(games, fit.scaled(mean), prior.noise[:, None])
+            better = (seen.cross(points) @ seen.alpha[:, :, None])[:, :, 0]
+        prior = fit.first_prior(games, fit.scaled(better), prior.noise[:, None])
         terms, rest, s2 = None, games, torch.ones_like(scale)
         if self.triples:
             plain = fit.first_prior(replace(games, even=None), fit.scaled(guess), settings.PLAIN_NOISES, settings.PLAIN_STRENGTHS)

@@ -1,8 +1,8 @@
 """Hyper-parameters of the odd Gaussian process: which features are relevant, and how much of the game it cannot explain.
 
-The relevances q (d,) start in proportion to a first guess of the Shapley values, at the strength that a small grid finds most likely, and
-are then moved by a few multiplicative steps that increase the marginal likelihood: each relevance is multiplied by the ratio of what the
-data show of its share of the covariance to what the prior expects of it.
+The relevances q (d,) start in proportion to a first guess of the Shapley values, at the strength and with the noise that are most likely,
+and are then moved by a few multiplicative steps that increase the marginal likelihood: each relevance is multiplied by the ratio of what
+the data show of its share of the covariance to what the prior expects of it.
 
 The even part of the game, (v(z) + v(-z)) / 2, has no say in Shapley values, but it shows which features interact. It is a second,
 independent observation of the relevances, at half weight, since even and odd orders need not be equally strong.
@@ -33,13 +33,13 @@ class Data:
         points: (n + 1, d) coalitions as -1 and +1, the full one last.
         odd: (n + 1,) odd part of the game, the largest 1.
         even: (n + 1,) even part on the same scale, without its mean; None leaves it out.
-        linear: first order has a vague prior of its own.
+        gram: (n + 1, n + 1) ``points @ points.T``, where first order has a vague prior of its own; None where it has none.
     """
 
     points: Floats
     odd: Floats
     even: Floats | None
-    linear: bool = False
+    gram: Floats | None = None
 
     def first(self, pairs: int) -> Data:
         """The first pairs and the full coalition."""
@@ -47,15 +47,16 @@ class Data:
         if pairs >= n:
             return self
         index = np.append(np.arange(pairs), n)
-        return Data(self.points[index], self.odd[index], None if self.even is None else self.even[index], self.linear)
+        gram = None if self.gram is None else self.gram[np.ix_(index, index)]
+        return Data(self.points[index], self.odd[index], None if self.even is None else self.even[index], gram)
 
     def vague(self, level: float) -> float:
         """Variance of each feature's own term beside the process, whose variance at a point is the level."""
-        return settings.VAGUE * level / self.points.shape[1] if self.linear else 0.0
+        return 0.0 if self.gram is None else settings.VAGUE * level / self.points.shape[1]
 
     def first_order(self, level: float) -> Floats | float:
         """Covariance (n + 1, n + 1) of these terms; 0.0 without them."""
-        return self.vague(level) * (self.points @ self.points.T) if self.linear else 0.0
+        return 0.0 if self.gram is None else self.vague(level) * self.gram
 
 
 @dataclass(frozen=True)
@@ -106,27 +107,27 @@ def first_prior(
     The log marginal likelihood has the overall scale profiled out. Observations border the covariances, so that one factorisation gives
     both of its terms, for all candidates together.
     """
-    seen = data.first(settings.GRID_PAIRS)
-    n, candidates = len(seen.odd), [(strength, noise) for strength in strengths for noise in noises]
+    seen = replace(data, gram=None).first(settings.GRID_PAIRS)
+    n, shape = len(seen.odd), (len(strengths), len(noises))
     found = [covariances(seen.points, strength * relevance) for strength in strengths]
-    square, log_det, count = np.zeros(len(candidates)), np.zeros(len(candidates)), 0.0
+    level = np.array([both[0][0, 0] for both in found])
+    square, log_det, count = np.zeros(shape), np.zeros(shape), 0.0
     for which, (y, weight) in enumerate(_observations(seen)):
-        bordered = np.empty((len(candidates), n + 1, n + 1))
-        for k, (strength, noise) in zip(bordered, candidates, strict=True):
-            both = found[strengths.index(strength)]
-            level = float(both[0][0, 0])
-            np.add(both[which], settings.CONSTANT * level if which else 0.0, out=k[:n, :n])
-            _add_noise(k[:n, :n], level, noise)
-        bordered[:, n, :n] = y
-        bordered[:, n, n] = _CORNER
-        root = _roots(bordered)
-        square += weight * (root[:, n, :n] ** 2).sum(axis=1)
-        log_det += weight * np.log(np.einsum("cii->ci", root)[:, :n]).sum(axis=1)
+        bordered = np.empty((*shape, n + 1, n + 1))
+        for k, both, constant in zip(bordered, found, settings.CONSTANT * level, strict=True):
+            np.add(both[which], constant if which else 0.0, out=k[:, :n, :n])
+        diagonal = np.einsum("snii->sni", bordered)  # a view
+        diagonal[..., : n - 1] += (level[:, None] * noises)[..., None]
+        diagonal[..., n - 1] += settings.ENDS * level[:, None]
+        diagonal[..., n] = _CORNER
+        bordered[..., n, :n] = y
+        root = _roots(bordered.reshape(-1, n + 1, n + 1)).reshape(bordered.shape)
+        square += weight * (root[..., n, :n] ** 2).sum(axis=2)
+        log_det += weight * np.log(np.einsum("snii->sni", root)[..., :n]).sum(axis=2)
         count += weight * n
     score = -0.5 * count * np.log(np.maximum(square, settings.TINY)) - log_det
-    best = len(score) - 1 if np.isnan(score).all() else int(np.nanargmax(score))
-    strength, noise = candidates[best]
-    return Prior(q=strength * relevance, noise=noise)
+    best = score.size - 1 if np.isnan(score).all() else int(np.nanargmax(score))
+    return Prior(q=strengths[best // len(noises)] * relevance, noise=noises[best % len(noises)])
 
 
 def _roots(stack: Floats) -> Floats:
@@ -203,8 +204,8 @@ def _stepped(data: Data, prior: Prior) -> Prior | None:
     points, n = data.points, len(data.odd) - 1
     both = covariances(points, q)
     level = float(both[0][0, 0])
-    shown, expected = np.zeros(len(q)), np.zeros(len(q))
-    noise_shown, noise_expected, square, count = 0.0, 0.0, 0.0, 0.0
+    slopes: Floats | float = 0.0  # of the covariances, times their inverses
+    shown, own, noise_shown, noise_expected, square, count = np.zeros(len(q)), 0.0, 0.0, 0.0, 0.0, 0.0
     for which, (y, weight) in enumerate(_observations(data)):
         k, slope = both[which], both[1 - which]
         factor = factorised(k + (settings.CONSTANT * level if which else data.first_order(level)), level, noise)
@@ -212,19 +213,24 @@ def _stepped(data: Data, prior: Prior) -> Prior | None:
             return None
         alpha = lapack.dpotrs(factor, y, lower=1)[0]
         inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0].T  # upper triangle, zeros below
-        diagonal = np.diag(inverse).copy()
-        inverse *= 2.0
-        np.fill_diagonal(inverse, diagonal)  # now sum(inverse * m) is tr(A^-1 m) for every symmetric m
+        corner = np.einsum("ii->i", inverse)  # a view
+        diagonal = corner.copy()
+        inverse *= 2.0 * weight
+        corner *= 0.5  # now sum(inverse * m) is tr(A^-1 m), weighted, for every symmetric m
+        power = float(y @ alpha)
         if not which:  # leave-one-out errors are alpha_i / (A^-1)_ii, of variance s2 / (A^-1)_ii
-            spread = _spread(alpha[:n], diagonal[:n], float(y @ alpha) / len(y))
+            spread = _spread(alpha[:n], diagonal[:n], power / len(y))
         moved = points * alpha[:, None]
         # dA / dq_i = (slope z_i z_i' - q_i k) / (1 - q_i^2)
-        shown += weight * ((moved * (slope @ moved)).sum(axis=0) - q * float(alpha @ k @ alpha))
-        expected += weight * ((points * ((inverse * slope) @ points)).sum(axis=0) - q * float(np.vdot(inverse, k)))
+        shown += weight * (np.einsum("ni,ni->i", moved, slope @ moved) - q * float(alpha @ k @ alpha))
+        own += float(np.vdot(inverse, k))
+        inverse *= slope
+        slopes = slopes + inverse
         noise_shown += weight * float(alpha[:n] @ alpha[:n])
         noise_expected += weight * float(diagonal[:n].sum())
-        square += weight * float(y @ alpha)
+        square += weight * power
         count += weight * len(y)
+    expected = np.einsum("ni,ni->i", points, np.matmul(slopes, points)) - q * own
     s2 = max(square / count, settings.TINY)
     share = q / (1.0 - q * q)
     q = q * (np.maximum(shown / s2, 0.0) * share + settings.EVIDENCE) / (np.maximum(expected, 0.0) * share + settings.EVIDENCE)

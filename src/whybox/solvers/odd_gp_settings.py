@@ -14,8 +14,9 @@ LINEAR = 4.0  # pairs a feature from which the data alone say how strong first o
 AGAIN = 1  # cycles after single interactions were found
 
 # of its hyper-parameters
-STRENGTHS = (0.03, 0.1, 0.3)  # largest relevance to begin with
-NOISES = (1e-6, 1e-4, 1e-2)  # noise variance over prior variance to begin with
+NOISES = (1e-6, 1e-4, 1e-2)  # noise variance over prior variance to begin with, of which the first strength finds one,
+FIRST_STRENGTHS = (0.1,)
+STRENGTHS = (0.03, 0.1, 0.3)  # and with it one of these: largest relevance to begin with
 GRID_PAIRS = 64  # the grid looks at the first pairs alone
 LEAST_NOISE, MOST_NOISE = 1e-7, 0.2
 LEAST, MOST = 1e-5, 0.6  # bounds of a relevance
