@@ -46,6 +46,12 @@ FAITH = (
     "shap Kernel, 10 words",
     "whybox KernelSHAP, 10 words",
 )
+PEER = {
+    "whybox LIME": "lime",
+    "whybox LIME, 10 words": "lime, 10 words",
+    "whybox KernelSHAP": "shap Kernel",
+    "whybox KernelSHAP, 10 words": "shap Kernel, 10 words",
+}
 OTHER = {"Positive": "Negative", "Negative": "Positive"}
 Spans = list[tuple[int, int]]
 
@@ -304,12 +310,27 @@ def _of_faith(results: dict[str, list[Any]], options: argparse.Namespace) -> str
     for library in FAITH:
         found = results[f"faith/{library}"][0]
         if "failed" in found:
-            lines.append([library, "failed: " + found["failed"][:60], "", ""])
+            lines.append([library, "failed: " + found["failed"][:60], "", "", ""])
             continue
-        error = float(np.std(found["shares"], ddof=1) / np.sqrt(len(found["shares"])))
-        lines.append([library, f"{found['share']:.3f}", f"{error:.3f}", f"{found['cpu']:.3g}"])
-    head = ["library", "share of the mass on edited words", "standard error over texts", "CPU seconds a text"]
-    return f"Faithfulness, {options.texts} pairs, {options.queries:,} queries a text:\n\n" + table(head, lines)
+        told, peer = "", results[f"faith/{PEER[library]}"][0] if library in PEER else {"failed": ""}
+        if "failed" not in peer:
+            ahead = np.subtract(found["shares"], peer["shares"])  # of the same texts
+            told = f"{ahead.mean():+.3f} ({_error(ahead):.3f})"
+        lines.append([library, f"{found['share']:.3f}", f"{_error(found['shares']):.3f}", told, f"{found['cpu']:.3g}"])
+    texts = max((len(found[0].get("shares", ())) for name, found in results.items() if name.startswith("faith/")), default=0)
+    head = [
+        "library",
+        "share of the mass on edited words",
+        "standard error over texts",
+        "ahead of its peer (paired standard error)",
+        "CPU seconds a text",
+    ]
+    return f"Faithfulness, {texts} pairs, {options.queries:,} queries a text:\n\n" + table(head, lines)
+
+
+def _error(shares: Any) -> float:
+    """Standard error of a mean."""
+    return float(np.std(shares, ddof=1) / np.sqrt(len(shares)))
 
 
 if __name__ == "__main__":

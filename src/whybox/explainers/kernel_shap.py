@@ -49,7 +49,8 @@ class KernelSHAP(Hints):
         sampling: "auto" (default), "leverage", "kernel" or "chain", see :func:`whybox.samplers.coalitions`.
         link: "identity" (default), or "logit" to explain probabilities in log-odds: values, base values and predictions.
         l1_reg: None (default) estimates every feature. A number of features, "aic" or "bic" selects features by the lasso, as shap does by
-            default, and sets the others to 0; their standard errors are then NaN.
+            default, and sets the others to 0; their standard errors are then NaN. What they add is shared out equally among those that
+            stay, as by shap's regression.
         engine: how the model is called.
         surrogate: what :meth:`fit` has learnt; None (default): nothing.
 
@@ -222,11 +223,10 @@ class KernelSHAP(Hints):
     def _plan(self, d: int, m: int, seed: int) -> Plan:
         rng = generator(seed, "coalitions", d)
         chosen = choose_estimator(d, m)
+        sparse = None if self.l1_reg is None else partial(solve_sparse, keep=self.l1_reg)
         if chosen.exact:
-            return Plan(coalitions(d, max(m, 2), rng), chosen.solve, complete=True)
+            return Plan(coalitions(d, max(m, 2), rng), sparse or chosen.solve, complete=True)
         learnt = self.surrogate is not None and self.surrogate.trusted
         scheme = self.sampling if self.sampling != "auto" else "leverage" if learnt else chosen.scheme
         solve = chosen.solve if self.estimator == "auto" else ESTIMATORS[self.estimator]
-        if self.l1_reg is not None:
-            solve = partial(solve_sparse, keep=self.l1_reg)
-        return Plan(coalitions(d, m, rng, scheme=scheme), solve)
+        return Plan(coalitions(d, m, rng, scheme=scheme), sparse or solve)

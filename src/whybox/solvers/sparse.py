@@ -9,14 +9,20 @@ import numpy as np
 
 from whybox.errors import OptionError
 from whybox.solvers._pairs import odd_part
+from whybox.solvers.choose import choose_estimator
 from whybox.solvers.least_squares import class_weights
 from whybox.typing import Bools, Estimate, Floats, Ints
 
 
 def solve_sparse(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, keep: int | Literal["aic", "bic"]) -> Estimate:
-    """Select features by the lasso, then solve the constrained least squares on those.
+    """Select features by the lasso; their values are those of Shapley regression on these features alone.
 
-    The other features get the value 0, whatever their Shapley values are, and their standard error is NaN: it is not known.
+    With all coalitions the regression on k features gives each its Shapley value and an equal share of what the others add, because the
+    Shapley kernel treats all features alike. This is estimated directly: Shapley values by the best estimator for the budget, and what is
+    left of the total shared out. Fitting the k features to the coalitions, as the authors do, has the same limit and more noise.
+
+    The other features get the value 0, whatever their Shapley values are, and their standard error is NaN: it is not known. The lasso also
+    sees that all values sum to the total.
 
     Args:
         codes: (m, d) coalitions, row 2i + 1 the complement of row 2i.
@@ -45,21 +51,20 @@ def solve_sparse(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, ke
     """
     check_keep(keep)
     pairs = odd_part(codes, v, v_empty, v_full)
-    d = codes.shape[1]
-    weight, drawn = class_weights(pairs.size, d)
-    values, errors = np.zeros((len(v), d)), np.full((len(v), d), np.nan)
-    for i in range(len(v)):  # each game selects features of its own
-        chosen = _select(0.5 * np.sqrt(weight)[:, None] * pairs.z, np.sqrt(weight) * pairs.g[i], keep)
-        total, z = float(pairs.total[i]), pairs.z[:, chosen]
-        mean, root = z.mean(axis=1), np.sqrt(weight)
-        solver = np.linalg.pinv(0.5 * root[:, None] * (z - mean[:, None])) * root
-        centred = pairs.g[i] - 0.5 * mean * total
-        deviation = solver @ centred
-        values[i, chosen] = deviation + (total - deviation.sum()) / len(chosen)
-        residual = centred - 0.5 * (z - mean[:, None]) @ deviation
-        noise = residual**2 * len(z) / max(len(z) - len(chosen) + 1, 1) * ((1.0 - drawn) if (drawn < 1.0).any() else 0.0)
-        errors[i, chosen] = np.sqrt(solver**2 @ noise)
-    return Estimate(values, errors, "sparse least squares", {"keep": keep})
+    r, d = len(v), codes.shape[1]
+    whole = choose_estimator(d, len(codes)).solve(codes, v, v_empty, v_full)
+    if d == 1:
+        return whole
+    weight, _ = class_weights(pairs.size, d)
+    root = 0.5 * np.sqrt(np.append(weight, weight.sum()))
+    design = root[:, None] * np.concatenate([pairs.z, np.ones((1, d))])
+    values, errors = np.zeros((r, d)), np.full((r, d), np.nan)
+    for i in range(r):  # each game selects features of its own
+        chosen = _select(design, root * np.append(2.0 * pairs.g[i], pairs.total[i]), keep)
+        k, variance = len(chosen), whole.std_error[i, chosen] ** 2
+        values[i, chosen] = whole.values[i, chosen] + (pairs.total[i] - whole.values[i, chosen].sum()) / k
+        errors[i, chosen] = np.sqrt((1.0 - 1.0 / k) ** 2 * variance + (variance.sum() - variance) / k**2)
+    return Estimate(values, errors, f"lasso and {whole.method}", {"keep": keep})
 
 
 def check_keep(keep: object) -> None:
