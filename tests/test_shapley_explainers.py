@@ -264,6 +264,16 @@ def test_occlusion_is_the_drop_without_a_feature(rows):
         np.testing.assert_allclose(e.values[:, j], curved(x) - curved(without.reshape(-1, 6)).reshape(7, -1).mean(axis=1), atol=1e-12)
 
 
+def test_a_link_is_named():
+    def logit(p):
+        return np.log(p / (1 - p))
+
+    with pytest.raises(OptionError, match=r'give its name, link="logit"'):
+        wb.KernelSHAP(curved, np.zeros((1, 6)), link=logit)
+    with pytest.raises(OptionError, match=r"expected .* got 'probit'$"):
+        wb.ExactSHAP(curved, np.zeros((1, 6)), link="probit")
+
+
 def test_a_background_is_needed(rows):
     for make in (wb.KernelSHAP, wb.PermutationSHAP, wb.ExactSHAP, wb.Occlusion):
         with pytest.raises(OptionError, match="background"):

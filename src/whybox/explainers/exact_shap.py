@@ -143,4 +143,6 @@ def check_link(link: str) -> None:
         OptionError: neither "identity" nor "logit".
     """
     if link not in ("identity", "logit"):
-        raise OptionError(f'link: expected "identity" or "logit", got {link!r}')
+        named = getattr(link, "__name__", None)  # shap.links.logit
+        hint = f'; give its name, link="{named}"' if named in ("identity", "logit") else ""
+        raise OptionError(f'link: expected "identity" or "logit", got {link!r}{hint}')
