@@ -20,9 +20,11 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THR
 
 def in_fresh_process(script: str, arguments: Sequence[str], timeout: float = 1800) -> Any:
     """Run a script of this folder in a process of its own, on one thread, and read the JSON of its last line."""
-    done = subprocess.run(
-        [sys.executable, script, *arguments], env={**os.environ, **THREADS}, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    command, environment = [sys.executable, script, *arguments], {**os.environ, **THREADS}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"more than {timeout:.0f} s"}
     if done.returncode != 0:
         return {"failed": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode}"}
     return json.loads(done.stdout.strip().splitlines()[-1])

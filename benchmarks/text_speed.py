@@ -2,7 +2,8 @@
 
 Speed: LIME with 5,000 samples for a document of 200 words and a TF-IDF and logistic regression model, and queries for a text of five
 words. A total is compared with the model's own time: CPU seconds of the model alone, on the distinct texts that whybox asks, in the batch
-that suits it best. Of each the fastest of three times counts, so that what else the machine did counts for nobody.
+that suits it best. After that batch is found, model and library take turns, and of each the fastest of five times counts, so that what else
+the machine did counts for nobody.
 
 Faithfulness: pairs of texts whose label somebody changed by editing as few words as possible. For each original, the share of the sum of
 absolute attributions that lies on the edited words, at the same number of queries; the model is trained on other pairs. With --data, the

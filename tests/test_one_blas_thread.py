@@ -6,11 +6,11 @@ from threading import Barrier, Thread
 import numpy as np
 import pytest
 import scipy.linalg  # noqa: F401  # loads its own BLAS
-from threadpoolctl import ThreadpoolController, threadpool_info
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from whybox.samplers import coalitions
 from whybox.solvers import odd_gp
-from whybox.solvers._threads import one_blas_thread
+from whybox.solvers._threads import one_blas_thread, threads_for
 from whybox.solvers.odd_gp import solve_odd_gp
 
 
@@ -73,6 +73,31 @@ def overlapping(limit):
     for one in both:
         one.join()
     return [*seen, set(threads().values())]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_fit_that_begins_meanwhile_does_not_put_one_thread_back():
+    steps = [Barrier(2) for _ in range(3)]
+
+    def solver():
+        with one_blas_thread():
+            steps[0].wait()
+            steps[1].wait()
+        steps[2].wait()
+
+    def fit(limit):
+        steps[0].wait()
+        with limit():
+            steps[1].wait()
+            steps[2].wait()
+
+    for limit, left in ((lambda: threads_for(100), 3), (lambda: threadpool_limits(limits=1, user_api="openmp"), 1)):
+        both = [Thread(target=solver), Thread(target=fit, args=[limit])]
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
+        assert set(threads().values()) == {left}
 
 
 @contextmanager

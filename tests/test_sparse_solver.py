@@ -1,5 +1,6 @@
 """Few features by the lasso: what their values are, and how well that is known."""
 
+from dataclasses import replace
 from itertools import product
 from math import comb
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 
 import whybox as wb
+from whybox.errors import OptionError
 from whybox.samplers import coalitions
 from whybox.solvers.exact import solve_exact
+from whybox.solvers.odd_gp import solve_odd_gp
 from whybox.solvers.sparse import solve_sparse
 
 D = 7
@@ -77,6 +80,33 @@ def test_a_selection_also_holds_where_all_coalitions_are_asked():
     assert ((e.values != 0).sum(axis=1) == 2).all()
     np.testing.assert_allclose(e.values.sum(axis=1) + e.base_values, e.predictions)
     assert "lasso" in e.estimator
+
+
+def test_where_nothing_is_left_out_nothing_changes():
+    codes = coalitions(D, 30, np.random.default_rng(0))
+    v, (empty, full) = game(codes)[None], ends()
+    whole, found = solve_odd_gp(codes, v, empty, full), solve_sparse(codes, v, empty, full, keep=50)
+    np.testing.assert_allclose(found.values, whole.values, atol=1e-12)
+    np.testing.assert_allclose(found.std_error, whole.std_error)
+
+
+def test_a_tolerance_holds_for_what_is_selected():
+    x, background = np.ones((2, D)), np.zeros((1, D))
+    e = wb.KernelSHAP(game, background, l1_reg=3).explain(x, tol=1e-6)
+    assert np.nanmax(e.std_error) <= 1e-6  # all coalitions, in the end
+    with pytest.warns(wb.ToleranceWarning, match="tol="):
+        e = wb.KernelSHAP(game, background, l1_reg=3).explain(x, tol=1e-6, budget=60)
+    assert e.stats.n_queries > 2 * 4 * D
+    assert np.nanmax(e.std_error) > 1e-6
+
+
+def test_an_estimator_that_was_asked_for_is_used():
+    x, background = np.ones((2, D)), np.zeros((1, D))
+    for estimator in ("least squares", "odd GP"):
+        e = wb.KernelSHAP(game, background, l1_reg=2, estimator=estimator).explain(x, budget=60)
+        assert estimator in e.estimator
+    with pytest.raises(OptionError, match="surrogate"):
+        replace(wb.KernelSHAP(game, background).fit(np.random.default_rng(0).random((50, D)), budget=500), l1_reg=2)
 
 
 def test_one_feature_has_everything():

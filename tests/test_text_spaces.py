@@ -139,7 +139,8 @@ def test_many_coalitions_are_put_together_alike_and_few_texts_keep_their_pieces(
         made = bound.compose(Ask(np.array([place]), codes), 0, 3000)
         spans = bound.marks(place)
         assert made[::97] == [by_hand(text, spans, kept, fill) for kept in codes[::97]]
-        assert made[:50] == bound.compose(Ask(np.array([place]), codes[:50]), 0, 50)
+        few = Words(fill=fill).bind(texts, None)  # with pieces of its own, of fewer words
+        assert made[:50] == few.compose(Ask(np.array([place]), codes[:50]), 0, 50)
     assert sum(bool(one.made) for one in bound.cuts) == 8
     assert texts_of(bound, codes[:50], 0) == [by_hand(texts[0], bound.marks(0), kept, fill) for kept in codes[:50]]
 

@@ -158,7 +158,7 @@ class _Part:
         """Whether another round follows; only the rows that need it stay open."""
         if tol is None or self.plans[stage].complete or stage == len(self.plans) - 1:
             return False
-        most = self.errors[self.open].max(axis=(1, 2))
+        most = np.nanmax(self.errors[self.open], axis=(1, 2))  # NaN: features that l1_reg left out
         left = most > (tol if stage else 0.0)  # the first round's errors have not been tried yet
         self.open, self.known = self.open[left], self.known[left]
         return bool(left.any())
@@ -168,9 +168,11 @@ def _checked(errors: Floats, moved: Floats, before: Floats) -> Floats:
     """Standard errors (n, d, q), widened by as much as those of the round before were too small for what has moved since.
 
     An estimate moves by less than its standard error when coalitions are added, the root mean square over features. A solver that takes
-    what it has not seen yet for absent is found out here.
+    what it has not seen yet for absent is found out here. Features that are left out in either round, whose error is NaN, do not count.
     """
-    size, expected = (np.sqrt((part**2).mean(axis=1, keepdims=True)) for part in (moved, before))
+    both = np.isfinite(errors) & np.isfinite(before)
+    count = np.maximum(both.sum(axis=1, keepdims=True), 1)
+    size, expected = (np.sqrt((np.where(both, part, 0.0) ** 2).sum(axis=1, keepdims=True) / count) for part in (moved, before))
     factor = np.maximum(np.divide(size, expected, out=np.ones_like(size), where=expected > 0), 1.0)
     widened: Floats = np.where(expected > 0, errors * factor, np.maximum(errors, size))
     return widened

@@ -129,8 +129,8 @@ class Table:
         return counts
 
     def most(self) -> float:
-        """The largest number."""
-        return max((float(part.max(initial=0.0)) for part in self._parts.values()), default=0.0)
+        """The largest number; NaN is none."""
+        return max((float(np.nanmax(part, initial=0.0)) for part in self._parts.values()), default=0.0)
 
     def rows(self) -> PerRow:
         """(u, d, q), or a list of u arrays (d, q) where rows have features of their own; what ``Job.result`` takes."""

@@ -86,8 +86,8 @@ class KernelSHAP(Hints):
             raise OptionError(f"sampling: expected one of {list(SAMPLINGS)}, got {self.sampling!r}")
         if self.l1_reg is not None:
             check_keep(self.l1_reg)
-            if self.estimator == "odd GP" or self.surrogate is not None:
-                raise OptionError("l1_reg: selects features for least squares; leave estimator and surrogate out, or l1_reg")
+            if self.surrogate is not None:
+                raise OptionError("l1_reg: does not select features by a surrogate; leave one of them out")
         if self.surrogate is not None:
             from whybox.explainers._guide import FittedSurrogate
 
@@ -223,10 +223,11 @@ class KernelSHAP(Hints):
     def _plan(self, d: int, m: int, seed: int) -> Plan:
         rng = generator(seed, "coalitions", d)
         chosen = choose_estimator(d, m)
-        sparse = None if self.l1_reg is None else partial(solve_sparse, keep=self.l1_reg)
+        solve = chosen.solve if self.estimator == "auto" or chosen.exact else ESTIMATORS[self.estimator]
+        if self.l1_reg is not None:
+            solve = partial(solve_sparse, keep=self.l1_reg, solve=solve)
         if chosen.exact:
-            return Plan(coalitions(d, max(m, 2), rng), sparse or chosen.solve, complete=True)
+            return Plan(coalitions(d, max(m, 2), rng), solve, complete=True)
         learnt = self.surrogate is not None and self.surrogate.trusted
         scheme = self.sampling if self.sampling != "auto" else "leverage" if learnt else chosen.scheme
-        solve = chosen.solve if self.estimator == "auto" else ESTIMATORS[self.estimator]
-        return Plan(coalitions(d, m, rng, scheme=scheme), sparse or solve)
+        return Plan(coalitions(d, m, rng, scheme=scheme), solve)

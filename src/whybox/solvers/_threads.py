@@ -23,9 +23,11 @@ def threads_for(rows: int) -> Iterator[None]:
     if rows >= _WORTH_THREADS:
         yield
         return
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+    from threadpoolctl import ThreadpoolController  # comes with scikit-learn
 
-    with threadpool_limits(limits=1, user_api="openmp"):
+    with (
+        ThreadpoolController().select(user_api="openmp").limit(limits=1)
+    ):  # not all libraries: BLAS may just now have one thread for a while
         yield
 
 
@@ -35,7 +37,8 @@ def one_blas_thread() -> Iterator[None]:
 
     OpenBLAS shares even these out among its threads, which then mostly wait for one another. The number of threads belongs to the whole
     process: only one thread at a time sets it and puts it back. What comes in while it is set finds it as it should be; what is inside
-    when it is put back may go on with more threads, which is slower and no worse. So work is best cut into short pieces.
+    when it is put back may go on with more threads, which is slower and no worse. So work is best cut into short pieces. Somebody else's
+    limit that begins in another thread meanwhile may put back the one thread that it found.
 
     Example:
         >>> import numpy as np

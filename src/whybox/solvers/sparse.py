@@ -9,12 +9,14 @@ import numpy as np
 
 from whybox.errors import OptionError
 from whybox.solvers._pairs import odd_part
-from whybox.solvers.choose import choose_estimator
+from whybox.solvers.choose import Solver, choose_estimator
 from whybox.solvers.least_squares import class_weights
 from whybox.typing import Bools, Estimate, Floats, Ints
 
 
-def solve_sparse(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, keep: int | Literal["aic", "bic"]) -> Estimate:
+def solve_sparse(
+    codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, keep: int | Literal["aic", "bic"], solve: Solver | None = None
+) -> Estimate:
     """Select features by the lasso; their values are those of Shapley regression on these features alone.
 
     With all coalitions the regression on k features gives each its Shapley value and an equal share of what the others add, because the
@@ -30,6 +32,7 @@ def solve_sparse(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, ke
         v_empty: (r,) value of the empty coalition.
         v_full: (r,) value of the full coalition.
         keep: how many features, or the information criterion that decides.
+        solve: estimator of the Shapley values; None (default): the best for so many coalitions.
 
     Returns:
         Values (r, d) that sum to ``v_full - v_empty``.
@@ -52,7 +55,7 @@ def solve_sparse(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, ke
     check_keep(keep)
     pairs = odd_part(codes, v, v_empty, v_full)
     r, d = len(v), codes.shape[1]
-    whole = choose_estimator(d, len(codes)).solve(codes, v, v_empty, v_full)
+    whole = (solve or choose_estimator(d, len(codes)).solve)(codes, v, v_empty, v_full)
     if d == 1:
         return whole
     weight, _ = class_weights(pairs.size, d)
@@ -63,7 +66,8 @@ def solve_sparse(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, ke
         chosen = _select(design, root * np.append(2.0 * pairs.g[i], pairs.total[i]), keep)
         k, variance = len(chosen), whole.std_error[i, chosen] ** 2
         values[i, chosen] = whole.values[i, chosen] + (pairs.total[i] - whole.values[i, chosen].sum()) / k
-        errors[i, chosen] = np.sqrt((1.0 - 1.0 / k) ** 2 * variance + (variance.sum() - variance) / k**2)
+        shared = (1.0 - 1.0 / k) ** 2 * variance + (variance.sum() - variance) / k**2  # as if the values' errors were independent
+        errors[i, chosen] = np.sqrt(shared if k < d else variance)  # where nothing is left out, nothing is shared
     return Estimate(values, errors, f"lasso and {whole.method}", {"keep": keep})
 
 
