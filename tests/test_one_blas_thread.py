@@ -1,7 +1,10 @@
 """Small matrices are factorised on one thread, and the process gets its threads back."""
 
+import os
+import warnings
 from contextlib import contextmanager
 from threading import Barrier, Thread
+from time import sleep
 
 import numpy as np
 import pytest
@@ -49,30 +52,61 @@ def test_threads_are_put_back_also_after_an_error():
     assert set(threads().values()) == {3}
 
 
-def overlapping(limit):
-    """Threads while two overlap, inside the second after the first has left, and at the end."""
-    steps, seen = [Barrier(2) for _ in range(3)], []
+def many_at_once(limit):
+    """How many threads of BLAS four threads of Python see inside, time and again, and how many are left."""
+    seen = set()
 
-    def first():
-        with limit():
-            steps[0].wait()
-            steps[1].wait()
-        steps[2].wait()
+    def work():
+        for _ in range(20):
+            with limit():
+                seen.update(threads().values())
+                sleep(0.001)
+                seen.update(threads().values())
 
-    def second():
-        steps[0].wait()
-        with limit():
-            seen.append(set(threads().values()))
-            steps[1].wait()
-            steps[2].wait()
-            seen.append(set(threads().values()))
-
-    both = [Thread(target=first), Thread(target=second)]
-    for one in both:
+    four = [Thread(target=work) for _ in range(4)]
+    for one in four:
         one.start()
-    for one in both:
+    for one in four:
         one.join()
-    return [*seen, set(threads().values())]
+    return seen, set(threads().values())
+
+
+@contextmanager
+def put_back_while_others_are_inside():
+    give(1)
+    yield
+    give(3)
+
+
+@pytest.mark.usefixtures("three")
+def test_every_thread_finds_one_thread_from_beginning_to_end():
+    assert many_at_once(one_blas_thread) == ({1}, {3})
+    assert many_at_once(put_back_while_others_are_inside)[0] == {1, 3}
+    give(2)  # somebody's own wish
+    with one_blas_thread():
+        assert set(threads().values()) == {1}
+    assert set(threads().values()) == {2}
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_while_somebody_is_inside_leaves_the_child_a_way_in():
+    with one_blas_thread():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # BLAS has threads
+            child = os.fork()
+        if not child:
+            entered = []
+            one = Thread(target=lambda: entered.append(_inside_at_once()), daemon=True)
+            one.start()
+            one.join(20)
+            os._exit(0 if entered == [True] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _inside_at_once():
+    with one_blas_thread():
+        return True
 
 
 @pytest.mark.usefixtures("three")
@@ -98,22 +132,6 @@ def test_a_fit_that_begins_meanwhile_does_not_put_one_thread_back():
         for one in both:
             one.join()
         assert set(threads().values()) == {left}
-
-
-@contextmanager
-def never_put_back():
-    give(1)
-    yield
-
-
-@pytest.mark.usefixtures("three")
-def test_threads_that_overlap_leave_the_process_as_it_was():
-    assert overlapping(one_blas_thread) == [{1}, {3}, {3}]
-    assert overlapping(never_put_back) == [{1}, {1}, {1}]
-    give(2)  # somebody's own wish
-    with one_blas_thread():
-        assert set(threads().values()) == {1}
-    assert set(threads().values()) == {2}
 
 
 @pytest.mark.usefixtures("three")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 _WORTH_THREADS = 200_000
@@ -35,10 +36,9 @@ def threads_for(rows: int) -> Iterator[None]:
 def one_blas_thread() -> Iterator[None]:
     """Keep BLAS and LAPACK to one thread, for many factorisations of matrices of some hundred rows.
 
-    OpenBLAS shares even these out among its threads, which then mostly wait for one another. The number of threads belongs to the whole
-    process: only one thread at a time sets it and puts it back. What comes in while it is set finds it as it should be; what is inside
-    when it is put back may go on with more threads, which is slower and no worse. So work is best cut into short pieces. Somebody else's
-    limit that begins in another thread meanwhile may put back the one thread that it found.
+    OpenBLAS shares even these out among its threads, which then mostly wait for one another; and what it shares out, it rounds otherwise.
+    The number of threads belongs to the whole process, so that Python's threads come in here one after the other: each finds one thread
+    from beginning to end, and the last digits do not depend on who else is at work. Keep the pieces short.
 
     Example:
         >>> import numpy as np
@@ -46,17 +46,19 @@ def one_blas_thread() -> Iterator[None]:
         ...     bool(np.linalg.inv(np.eye(3))[0, 0] == 1.0)
         True
     """
-    if not _SET.acquire(blocking=False):
+    with _inside, _libraries().limit(limits=1):
         yield
-        return
-    try:
-        with _libraries().limit(limits=1):
-            yield
-    finally:
-        _SET.release()
 
 
-_SET = Lock()
+def _renew() -> None:
+    """A lock that nobody holds."""
+    global _inside
+    _inside = RLock()
+
+
+_inside = RLock()
+if hasattr(os, "register_at_fork"):  # whoever held it is not in the child
+    os.register_at_fork(after_in_child=_renew)
 
 
 @lru_cache(maxsize=1)

@@ -64,8 +64,9 @@ def solve_odd_gp(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats, *, li
         return Estimate(values=pairs.total[:, None].copy(), std_error=np.zeros((r, 1)), method="odd GP")
     if d > _MOST_FEATURES:
         raise InputError(f"the odd GP takes at most {_MOST_FEATURES} features, got {d}; use least squares")
-    fit = fit_linear(pairs)
-    values, error = fit.values.copy(), linear_error(pairs, fit)
+    with one_blas_thread():
+        fit = fit_linear(pairs)
+        values, error = fit.values.copy(), linear_error(pairs, fit)
     constant = np.maximum(np.abs(pairs.g).max(axis=1), np.abs(pairs.total)) <= pairs.grain
     linear = constant | _linear(pairs, fit)
     complete = len(pairs.z) == 2 ** (d - 1) - 1  # all coalitions: least squares is exact

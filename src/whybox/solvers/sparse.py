@@ -9,6 +9,7 @@ import numpy as np
 
 from whybox.errors import OptionError
 from whybox.solvers._pairs import odd_part
+from whybox.solvers._threads import one_blas_thread
 from whybox.solvers.choose import Solver, choose_estimator
 from whybox.solvers.least_squares import class_weights
 from whybox.typing import Bools, Estimate, Floats, Ints
@@ -63,7 +64,8 @@ def solve_sparse(
     design = root[:, None] * np.concatenate([pairs.z, np.ones((1, d))])
     values, errors = np.zeros((r, d)), np.full((r, d), np.nan)
     for i in range(r):  # each game selects features of its own
-        chosen = _select(design, root * np.append(2.0 * pairs.g[i], pairs.total[i]), keep)
+        with one_blas_thread():  # as the values are found, whose last digits depend on it
+            chosen = _select(design, root * np.append(2.0 * pairs.g[i], pairs.total[i]), keep)
         k, variance = len(chosen), whole.std_error[i, chosen] ** 2
         values[i, chosen] = whole.values[i, chosen] + (pairs.total[i] - whole.values[i, chosen].sum()) / k
         shared = (1.0 - 1.0 / k) ** 2 * variance + (variance.sum() - variance) / k**2  # as if the values' errors were independent

@@ -117,9 +117,9 @@ def solve_spectral_gp(
             raise ShapeError(f"guide: expected v {v.shape} and shapley {(r, d)}, got {guide.v.shape} and {guide.shapley.shape}")
         games.append(games[0] - _odd(codes, guide.v, guide.v_empty, guide.v_full))
         added.append(guide.shapley)
-    prior = Prior.of(spectrum, np.vstack([np.ones(d), np.where(codes[0::2], 1.0, -1.0)]))
     averaged = _average if games[0].shape[1] <= _AVERAGED_PAIRS else _best
     with one_blas_thread():
+        prior = Prior.of(spectrum, np.vstack([np.ones(d), np.where(codes[0::2], 1.0, -1.0)]))
         values, errors, subtracted = averaged(prior, games, added)
     gap = (v_full - v_empty) - values.sum(axis=1)  # only rounding and _EXACT are left
     values += gap[:, None] / d
