@@ -30,6 +30,14 @@ def in_fresh_process(script: str, arguments: Sequence[str], timeout: float = 180
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def own_seconds(model: Callable[[Any], Any], rows: Any, batch: int) -> float:
+    """CPU seconds of the model alone for these rows, in batches of a size."""
+    began = time.process_time()
+    for start in range(0, len(rows), batch):
+        model(rows[start : start + batch])
+    return time.process_time() - began
+
+
 def reset_peak() -> float:
     """Forget the peak of resident memory so far (Linux); returns resident megabytes now."""
     try:

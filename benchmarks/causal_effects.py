@@ -236,7 +236,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             ax.annotate(str(number), (cost, r["l2_cells"]), xytext=(5, 4), textcoords="offset points", fontsize=8, color=color)
         ax.legend(handlelength=0, markerscale=0, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         ax.axvline(1000 * LLM_SECONDS, linestyle=":", color="#2166ac")
-        ax.text(1000 * LLM_SECONDS, 0.02, " one LLM edit at 1 s", fontsize=8, color="#2166ac", transform=ax.get_xaxis_transform())
+        ax.text(
+            1000 * LLM_SECONDS, 0.02, "one LLM edit at 1 s ", fontsize=8, color="#2166ac", ha="right", transform=ax.get_xaxis_transform()
+        )
         ax.set(xscale="log", xlim=(0.005, 10000), xlabel="milliseconds a pair, without the explained model", title=f"{name[0]}, {name[1]}")
         ax.set_ylabel("error: L2 over the cells, 95 % interval")
     figure.tight_layout()

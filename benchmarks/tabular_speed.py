@@ -18,7 +18,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from _measure import CountingModel, conditions, in_fresh_process, reset_peak, resident, save, spread, table
+from _measure import CountingModel, conditions, in_fresh_process, own_seconds, reset_peak, resident, save, spread, table
 
 D, BACKGROUND, COALITIONS = 20, 100, 256
 LIBRARIES = ("whybox", "shap kernel", "shap permutation", "shap sampling", "shapiq", "captum kernel", "captum sampling", "fastshap", "lime")
@@ -125,14 +125,6 @@ def job_rows(background: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Rows in the order of the job: branch prediction makes trees twice as fast on them as on shuffled rows."""
     codes = np.random.default_rng(1).random(((1 << 14) // BACKGROUND, D)) < 0.5
     return np.where(codes[:, None, :], x[0], background).reshape(-1, D)
-
-
-def own_seconds(model: Any, pool: np.ndarray, batch: int) -> float:
-    """CPU seconds of the model alone for these rows, in batches of a size."""
-    began = time.process_time()
-    for start in range(0, len(pool), batch):
-        model(pool[start : start + batch])
-    return time.process_time() - began
 
 
 def measure(library: str, name: str, rows: int) -> dict[str, float]:

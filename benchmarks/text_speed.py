@@ -22,13 +22,13 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import CountingModel, conditions, in_fresh_process, save, spread, table
+from _measure import CountingModel, conditions, in_fresh_process, own_seconds, save, spread, table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -122,14 +122,6 @@ def explain_document(library: str, model: Callable[[Any], Any], text: str, sampl
     return explainer.explain([text], target=1, budget=samples)
 
 
-def own_seconds(model: Any, texts: Sequence[str], size: int) -> float:
-    """CPU seconds of the model alone on these texts, in batches of a size."""
-    began = time.process_time()
-    for start in range(0, len(texts), size):
-        model.predict_proba(texts[start : start + size])
-    return time.process_time() - began
-
-
 def measure_speed(library: str, data: str | None, samples: int) -> dict[str, float]:
     """In this process: warm up, find the model's best batch, then time the model alone and the explanation in turns."""
     warnings.simplefilter("ignore")
@@ -143,11 +135,11 @@ def measure_speed(library: str, data: str | None, samples: int) -> dict[str, flo
 
     explain_document("whybox", watched, text, samples)
     texts = list(dict.fromkeys(seen))
-    tried = {size: min(own_seconds(model, texts, size) for _ in range(3)) for size in (125, 250, 500, 1000, 2500, len(texts))}
+    tried = {size: min(own_seconds(model.predict_proba, texts, size) for _ in range(3)) for size in (125, 250, 500, 1000, 2500, len(texts))}
     best = min(tried, key=tried.__getitem__)
     own = cpu = outside = np.inf
     for _ in range(TIMES):
-        own = min(own, own_seconds(model, texts, best))
+        own = min(own, own_seconds(model.predict_proba, texts, best))
         counted = CountingModel(model.predict_proba)
         began = time.process_time()
         explain_document(library, counted, text, samples)

@@ -26,9 +26,8 @@ def threads_for(rows: int) -> Iterator[None]:
         return
     from threadpoolctl import ThreadpoolController  # comes with scikit-learn
 
-    with (
-        ThreadpoolController().select(user_api="openmp").limit(limits=1)
-    ):  # not all libraries: BLAS may just now have one thread for a while
+    openmp = ThreadpoolController().select(user_api="openmp")  # BLAS is put back by whoever set it, which may be between now and then
+    with openmp.limit(limits=1):
         yield
 
 

@@ -20,7 +20,7 @@ from whybox.typing import Ask, Bools, Floats, Ints, Rows
 
 _TOGETHER = 6  # features whose coalitions are written out: 64 texts, of which a row takes one
 _MANY, _TOGETHER_OF_MANY = 3000, 8  # rows from which 256 texts pay
-_TEXTS = 8  # so many texts' tables are kept
+_TEXTS = 8  # whose large tables are kept; small ones of all texts are
 
 
 @dataclass(frozen=True)
