@@ -87,6 +87,32 @@ def test_other_work_on_the_machine_does_not_move_the_size(name, seed):
     assert spent < 1.1 * 10 * n * least(cost, sizer.limit)
 
 
+def test_phases_of_a_slower_machine_do_not_move_the_size():
+    """A third as fast now and then for a tenth of a second: what is tried in such a phase looks dear, and what comes after it cheap."""
+    a_row = {64: 4.3, 256: 1.2, 1024: 0.83, 2048: 0.67, 4096: 0.79, 16384: 0.91, 32768: 0.98, 65536: 1.34}  # a small network, microseconds
+    sizes, costs = np.log(list(a_row)), np.log(list(a_row.values()))
+
+    def cost(rows):
+        return 1e-6 * rows * np.exp(np.interp(np.log(rows), sizes, costs))
+
+    wasted = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        phase = {"slower": rng.random() < 0.4, "left": rng.exponential(0.2)}
+
+        def clocks(seconds, rng=rng, phase=phase):
+            seconds *= rng.uniform(1.0, 1.3) * (3.0 if phase["slower"] else 1.0)
+            phase["left"] -= seconds
+            if phase["left"] < 0:
+                phase.update(slower=not phase["slower"], left=rng.exponential(0.3 if phase["slower"] else 0.1))
+            return Spent(seconds, seconds, False)
+
+        sizer = BatchSizer("auto")
+        sizer.cap_bytes(160)
+        wasted.append(send(sizer, 2_500_000, cost, clocks) / (2_500_000 * least(cost, sizer.limit)) - 1)
+    assert np.mean(wasted) < 0.045
+
+
 def test_a_model_that_waits_is_judged_by_the_time_that_passes():
     """The CPU has 100 times less to do than the model's own machine, and would take any size."""
     cost = call_and_rows(5e-2, 1e-4)

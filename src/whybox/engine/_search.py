@@ -14,11 +14,12 @@ _WON = 0.7  # of the least cost so far: one batch is proof, because nothing make
 _GAIN = 0.02  # a call that has less of a batch's cost leaves nothing to be won by larger ones, once three sizes were seen
 _MOSTLY = 0.5  # a call that has more lets two steps be taken at once
 _DOUBT = 1.1  # a larger size that seems this much worse may have been unlucky, and is tried once more
-_TIE = 1.03
+_TIE = 1.015
 _MUCH = 0.05  # of the rows to come: a trial that takes more wants both of its grounds seen twice
 _LIGHT = 0.1  # a call that has less of a batch's cost lets smaller sizes be tried for little
 # Four times the rows a call save three quarters of the calls' share in the cost of all rows to come: a trial may put up as many rows.
 _STAKE = 0.75
+_CLOSE, _ROUNDS, _ROUNDS_SHARE = 1.2, 4, 0.05  # sizes within so many times the least cost take turns, so often, within a share of the rows
 
 
 @dataclass
@@ -29,6 +30,8 @@ class _Trials:
     cpu: list[float] = field(default_factory=list)
     waited: int = 0
     spent: float = 0.0
+    first: int = 0  # batches of the search before the first of this size, and up to its latest
+    latest: int = 0
 
 
 class SizeSearch:
@@ -36,7 +39,8 @@ class SizeSearch:
 
     A call costs something, and so does a row; a batch that outgrows the caches costs more a row. The first two are told apart by two sizes,
     and growing stops where no larger batch could win 2 %, or less than trying it may cost: its rows may cost twice as much. Where a larger
-    batch costs more, the sizes beside the best are tried.
+    batch costs more, the sizes beside the best are tried. The machine's speed changes meanwhile: before a step up that little speaks for,
+    the smaller size is tried once more after the larger one, and in the end the sizes that come close take turns.
     A size is judged by its fastest batch of two or more in CPU seconds, which other work on the machine hardly touches, or, where the
     process waits (for another machine, a device, other threads), by the median of the seconds that passed. At equal cost the smaller wins.
 
@@ -52,6 +56,8 @@ class SizeSearch:
         self._rising, self._doubted = True, False
         self._next: list[int] = []
         self._wanted = 0  # batches of the present size
+        self._batches = 0
+        self._turns = False
 
     def took(self, amount: float, spent: Spent, limit: int, ahead: float = float("inf")) -> bool:
         """Learn from a batch of the present size; True once the best size is found.
@@ -62,23 +68,27 @@ class SizeSearch:
             limit: no size may be larger.
             ahead: rows that are still to be sent; the default knows no end.
         """
-        seen = self._seen.setdefault(self.size, _Trials())
+        seen = self._seen.setdefault(self.size, _Trials(first=self._batches))
         seen.wall.append(spent.wall / amount)
         seen.cpu.append(spent.cpu / amount)
         seen.waited += spent.waited
         seen.spent += spent.wall
+        self._batches += 1
+        seen.latest = self._batches
         enough = _TRIES if self._computes() or seen.spent > _LONG else _TRIES_WALL
         count = len(seen.wall)
         won = self._rising and len(self._seen) > 1 and self._costs()[self.size] < _WON * min(self._costs(but=self.size).values())
         if not won and (count < max(enough, self._wanted) or (seen.spent < _SHORT and count < _MOST_TRIES)):
             return False
         self._wanted = 0
-        if not self._next:
+        if not self._next and not self._turns:
             self._next = self._choose(limit, ahead)
+            if not self._next:
+                self._turns, self._next = True, self._rounds(ahead)
         if self._next:
             self.size = min(self._next.pop(0), limit)
             if self.size in self._seen:
-                self._wanted = len(self._seen[self.size].wall) + _TRIES
+                self._wanted = len(self._seen[self.size].wall) + (1 if self._turns or self._rising else _TRIES)
             return False
         costs = self._costs()
         least = min(costs.values())
@@ -123,6 +133,10 @@ class SizeSearch:
         share = self._call_share(costs, top) if len(costs) > 1 else 0.0
         if 2 * top > limit or (len(costs) > 2 and share < _GAIN):
             return []
+        if len(costs) > 2 and share <= _MOSTLY:
+            below = max(size for size in costs if size < top)
+            if self._seen[below].latest <= self._seen[top].first:
+                return [below, top]
         most = ahead * share * _STAKE if len(costs) > 2 else limit
         steps = [min(top * self._factor**count, limit) for count in (2, 1)]
         found = [size for size in (steps if share > _MOSTLY else steps[1:]) if size <= most][:1]
@@ -130,6 +144,12 @@ class SizeSearch:
             once = [size for size in (max(size for size in costs if size < top), top) if len(self._seen[size].wall) < _TRIES]
             return once[:1] or found
         return found
+
+    def _rounds(self, ahead: float) -> list[int]:
+        """Turns of the sizes that come close to the best one."""
+        costs = self._costs()
+        close = sorted(size for size, cost in costs.items() if cost <= _CLOSE * min(costs.values()))
+        return close * int(min(_ROUNDS, _ROUNDS_SHARE * ahead / sum(close))) if len(close) > 1 else []
 
     def _call_share(self, costs: dict[int, float], top: int) -> float:
         """The call's share in the cost of a batch of this size, from the next smaller one: with more rows it would vanish."""

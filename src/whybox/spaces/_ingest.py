@@ -8,7 +8,9 @@ import numpy as np
 
 from whybox._arrays import is_array, is_frame, is_numpy, is_series, is_sparse, namespace, promote
 from whybox.errors import InputError, SchemaError, ShapeError
-from whybox.spaces._columns import ArrayColumns, Columns, FrameColumns, same_dtype
+from whybox.spaces._array_columns import ArrayColumns, same_dtype
+from whybox.spaces._columns import Columns
+from whybox.spaces._frame_columns import FrameColumns
 from whybox.typing import Model, Rows
 
 

@@ -12,7 +12,8 @@ from scipy.special import ndtr, ndtri
 
 from whybox._arrays import is_frame, is_numpy, namespace, to_numpy
 from whybox._devices import send
-from whybox.spaces._columns import ArrayColumns, FrameColumns
+from whybox.spaces._array_columns import ArrayColumns
+from whybox.spaces._frame_columns import FrameColumns
 from whybox.spaces._levels import Column, as_numbers, stack_levels
 from whybox.typing import Floats, Ints, Rows
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from whybox._arrays import cell_hashes, to_numpy
 from whybox.errors import OptionError
 from whybox.explanations.rules import Condition
-from whybox.spaces._columns import ArrayColumns, FrameColumns
+from whybox.spaces._array_columns import ArrayColumns
+from whybox.spaces._frame_columns import FrameColumns
 from whybox.spaces._ingest import as_rows, join
 from whybox.spaces._levels import Column, bin_shares, category_column, is_ordered, ordered_column
 from whybox.spaces._points import column

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from whybox._arrays import cell_hashes, concat_rows, is_frame, is_numpy, is_series, namespace
 from whybox._devices import send
 from whybox.errors import InputError, OutputValueError, ShapeError
+from whybox.spaces._array_columns import ArrayColumns
 from whybox.spaces._blocks import blocks
-from whybox.spaces._columns import ArrayColumns, Columns, FrameColumns
+from whybox.spaces._columns import Columns
+from whybox.spaces._frame_columns import FrameColumns
 from whybox.spaces._ingest import as_rows, join
 from whybox.spaces._similarity import column_similarity
 from whybox.spaces.hierarchy import similarity_tree
