@@ -177,7 +177,7 @@ def main() -> None:
         for name in options.models:
             for library in options.libraries:
                 slow = (library in ("shap sampling", "captum kernel", "captum sampling", "shapiq", "lime")) and name != "linear"
-                rows = min(options.rows, 5 if slow else options.rows if name == "linear" else 20)
+                rows = min(options.rows, 5) if slow else options.rows
                 found = in_fresh_process(sys.argv[0], ["--one", library, name, str(rows)], timeout=LIMIT)
                 results.setdefault(f"{name}/{library}", []).append({"rows": rows, **found})
                 print(name, library, found, file=sys.stderr)

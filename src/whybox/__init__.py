@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from whybox.explanations import Attribution as Attribution
     from whybox.explanations import ConceptEffects as ConceptEffects
     from whybox.explanations import Counterfactuals as Counterfactuals
+    from whybox.explanations import Interactions as Interactions
     from whybox.explanations import Rules as Rules
     from whybox.models import as_model as as_model
 
@@ -59,6 +60,7 @@ __all__ = [
     "Counterfactuals",
     "Engine",
     "ExactSHAP",
+    "Interactions",
     "KernelSHAP",
     "LLMCounterfactuals",
     "LowFidelityWarning",
@@ -92,6 +94,7 @@ _HOME = {
     "ConceptEffects": "explanations",
     "Counterfactuals": "explanations",
     "Engine": "engine",
+    "Interactions": "explanations",
     "LLMCounterfactuals": "concepts",
     "MatchedCounterfactuals": "concepts",
     "NoisyModelWarning": "engine",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 _NAMES = {
     "shap_values": "explain(x) returns an Attribution; the values are its .values",
     "expected_value": "explain(x) returns an Attribution; the expected values are its .base_values",
+    "shap_interaction_values": "KernelSHAP(model, ...).interactions(x) has them as its .values",
     "explain_instance": "explain(rows) takes a table, also of one row; as LIME prints it: explain(row)[0].as_list()",
     "explain_row": "pass the row as a table of one row: explain(row)[0]",
     "attribute": "explain(x) returns an Attribution; the values are its .values",

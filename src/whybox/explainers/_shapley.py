@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +27,13 @@ class ToleranceWarning(UserWarning):
 Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
 # and which distinct row (r,), which output (r,), and the solver to fall back on
 Solve = Callable[[Bools, Floats, Floats, Floats, Ints, Ints, Solver], Estimate]
+
+
+class Listener(Protocol):
+    """Whoever reads the same coalitions."""
+
+    def hear(self, job: Job, at: Ints, codes: Bools, v: Floats, none: Floats, full: Floats) -> None:
+        """What was asked of some rows: positions (n,) among the distinct ones, codes (m, d), v (n, q, m), none and full (n, q)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ def explain_shapley(
     tol: float | None,
     link: str,
     guided: Callable[[Job], Solve] | None = None,
+    listener: Listener | None = None,
 ) -> Attribution:
     """Explain by Shapley values.
 
@@ -61,6 +70,7 @@ def explain_shapley(
         tol: the standard error that every value must reach, in units of the output, or None.
         link: "identity" or "logit".
         guided: makes a solver that also sees which row and output it solves, and takes the place of the plan's where that is not exact.
+        listener: hears of every row's coalitions, where ``tol`` is None.
     """
     limit = None if tol is None else positive("tol", tol)
     with Job(request) as job:
@@ -88,6 +98,8 @@ def explain_shapley(
             for part in parts:
                 values.put(part.at, part.values)
                 errors.put(part.at, part.errors)
+                if listener is not None:
+                    listener.hear(job, part.at, part.plans[-1].codes, part.known, part.none, part.full)
         reached = errors.most()
         if limit is not None and reached > limit:
             most = max(len(mine[-1].codes) for mine in made if mine)

@@ -11,12 +11,13 @@ from whybox._random import generator
 from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._hints import Hints
+from whybox.explainers._interactions import PairListener
 from whybox.explainers._job import Request, resolve_space
 from whybox.explainers._plan import QueryPlan, plan_shapley
 from whybox.explainers._shapley import Plan, explain_shapley
 from whybox.explainers.budget import Budget, resolve_budget
 from whybox.explainers.exact_shap import check_link
-from whybox.explanations import Attribution
+from whybox.explanations import Attribution, Interactions
 from whybox.samplers import coalitions
 from whybox.solvers.choose import choose_estimator
 from whybox.solvers.least_squares import solve_least_squares
@@ -172,33 +173,82 @@ class KernelSHAP(Hints):
             BudgetError: the budget does not buy a single pair of coalitions.
             OptionError: an argument has a value that does not exist.
         """
+        request = Request(self, x, seed, target, progress, checkpoint, self._settings(budget, tol))
+        return self._explained(request, budget, tol)
+
+    def interactions(
+        self,
+        x: Any,
+        *,
+        seed: int = 0,
+        target: Target = None,
+        budget: int | Budget | None = None,
+        progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Interactions:
+        """Take the Shapley values of every row apart into main effects and interactions of two features.
+
+        The coalitions, and so the values and their cost, are those of ``explain`` with the same arguments; a checkpoint of either serves
+        both. Where they are not all, a Gaussian process on the even part of the game gives the indices and their standard errors.
+
+        Args:
+            x: as in ``explain``.
+            seed: as in ``explain``.
+            target: as in ``explain``.
+            budget: as in ``explain``; at most 3,000 coalitions a row, unless these are all.
+            progress: as in ``explain``.
+            checkpoint: as in ``explain``.
+
+        Returns:
+            values (n, d, d) or (n, d, d, k), whose rows add up to the Shapley values; ``.attribution`` has these.
+
+        Raises:
+            InputError: x does not fit the background, there are more than 256 features, or rows have features of their own.
+            BudgetError: the budget does not buy a single pair of coalitions, or more than 3,000.
+            OptionError: an argument has a value that does not exist, or the explainer has a surrogate or ``l1_reg``.
+
+        References:
+            Grabisch and Roubens 1999, equation 8 (Shapley interaction index); Lundberg et al. 2020, equations 7 to 9 (layout).
+
+        Example:
+            >>> import numpy as np
+            >>> model = lambda x: x[:, 0] * x[:, 1] + x[:, 2]
+            >>> i = KernelSHAP(model, np.zeros((1, 3))).interactions([[2.0, 3.0, 1.0]])
+            >>> i.importance().interaction.round(6).tolist()
+            [6.0, 0.0, 0.0]
+        """
+        if self.surrogate is not None or self.l1_reg is not None:
+            raise OptionError(
+                "interactions: are estimated for all features, and without a surrogate; call it on an explainer without "
+                + ("l1_reg" if self.surrogate is None else "fit")
+            )
+        listener = PairListener()
+        request = Request(self, x, seed, target, progress, checkpoint, self._settings(budget, None))
+        return listener.result(self._explained(request, budget, None, listener))
+
+    def _settings(self, budget: int | Budget | None, tol: float | None) -> dict[str, Any]:
         fitted = self.surrogate
-        learnt = None if fitted is None else {"r2": fitted.r2, "n_queries": fitted.n_queries, "seed": fitted.seed}
-        settings = {
+        return {
             "estimator": self.estimator,
             "sampling": self.sampling,
             "link": self.link,
             "l1_reg": self.l1_reg,
             "budget": repr(budget),
             "tol": tol,
-            "surrogate": learnt,
+            "surrogate": None if fitted is None else {"r2": fitted.r2, "n_queries": fitted.n_queries, "seed": fitted.seed},
         }
-        request = Request(
-            self,
-            x,
-            seed,
-            target,
-            progress,
-            checkpoint,
-            settings,
-        )
+
+    def _explained(
+        self, request: Request, budget: int | Budget | None, tol: float | None, listener: PairListener | None = None
+    ) -> Attribution:
         return explain_shapley(
             request,
-            lambda d, m: self._plan(d, m, seed),
+            lambda d, m: self._plan(d, m, request.seed),
             budget=partial(self._bought, budget, tol),
             tol=tol,
             link=self.link,
-            guided=None if fitted is None else fitted.solver,
+            guided=None if self.surrogate is None else self.surrogate.solver,
+            listener=listener,
         )
 
     def plan(self, x: Any, *, budget: int | Budget | None = None, tol: float | None = None, probe: int | bool | None = None) -> QueryPlan:

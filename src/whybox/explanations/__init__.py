@@ -3,6 +3,7 @@
 from whybox.explanations.attribution import Attribution
 from whybox.explanations.concept_effects import ConceptEffects, Intervention
 from whybox.explanations.counterfactuals import Counterfactuals, Edit, Failure, GenerationCost
+from whybox.explanations.interactions import Interactions
 from whybox.explanations.rules import Condition, Rule, Rules
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Edit",
     "Failure",
     "GenerationCost",
+    "Interactions",
     "Intervention",
     "Rule",
     "Rules",

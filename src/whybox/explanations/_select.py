@@ -46,7 +46,7 @@ def output(e: Attribution, which: int | str) -> Attribution:
     if e.multi_output:
         return _outputs(e, which)
     count = 1 if e.output_names is None else len(e.output_names)
-    index = 0 if e.target_index is None and which == 0 else _position(which, e.output_names, max(count, _top(e) + 1), "output")
+    index = 0 if e.target_index is None and which == 0 else position(which, e.output_names, max(count, _top(e) + 1), "output")
     explained = {0} if e.target_index is None else set(np.unique(e.target_index).tolist())
     if explained - {index}:
         shown = ", ".join(repr(e.output_names[i]) if e.output_names else str(i) for i in sorted(explained))
@@ -72,7 +72,7 @@ def _take(array: Any, key: Any) -> Any:
     return None if array is None else _seal(array[key])
 
 
-def _position(which: Any, names: tuple[str, ...] | None, count: int, what: str) -> int:
+def position(which: Any, names: tuple[str, ...] | None, count: int, what: str) -> int:
     """The position of one feature or output, given by position or name."""
     if isinstance(which, (bool, np.bool_)):
         raise OptionError(f"{what}: expected a position or a name, got {which!r}")
@@ -96,7 +96,7 @@ def _position(which: Any, names: tuple[str, ...] | None, count: int, what: str) 
     return index % count
 
 
-def _positions(key: Any, names: tuple[str, ...] | None, count: int, what: str) -> slice | NDArray[Any]:
+def positions(key: Any, names: tuple[str, ...] | None, count: int, what: str) -> slice | NDArray[Any]:
     """A slice, or an integer array, of several features, outputs or rows."""
     if isinstance(key, slice):
         return key
@@ -107,7 +107,7 @@ def _positions(key: Any, names: tuple[str, ...] | None, count: int, what: str) -
         if len(array) != count:
             raise ShapeError(f"mask of {what}s: expected {count} entries, got {len(array)}")
         return np.flatnonzero(array)
-    return np.array([_position(item, names, count, what) for item in key], dtype=np.intp)
+    return np.array([position(item, names, count, what) for item in key], dtype=np.intp)
 
 
 def _is_one(key: Any) -> bool:
@@ -118,7 +118,7 @@ def _rows(e: Attribution, key: Any) -> Attribution:
     if isinstance(key, str):
         raise OptionError(f"rows are chosen by position, slice or mask, got {key!r}; features come second: e[:, {key!r}]")
     one = _is_one(key)
-    pick: Any = _position(key, None, len(e), "row") if one else _positions(key, None, len(e), "row")
+    pick: Any = position(key, None, len(e), "row") if one else positions(key, None, len(e), "row")
     changes: dict[str, Any] = {
         name: _take(getattr(e, name), pick) for name in (*_PER_ROW, "values", "std_error", "conditions", "target_index")
     }
@@ -146,7 +146,7 @@ def _features(e: Attribution, key: Any) -> Attribution:
         raise OptionError("features: the rows have features of their own; choose a row first: e[0][...]")
     names = e.feature_names
     count = len(names)
-    pick: Any = [_position(key, names, count, "feature")] if _is_one(key) else _positions(key, names, count, "feature")
+    pick: Any = [position(key, names, count, "feature")] if _is_one(key) else positions(key, names, count, "feature")
     where: Any = pick if e.single else (_ALL, pick)
     changes: dict[str, Any] = {name: _take(getattr(e, name), where) for name in ("values", "std_error", "conditions")}
     changes["feature_names"] = tuple(np.array(names, dtype=object)[pick])
@@ -174,7 +174,7 @@ def _marks(e: Attribution, pick: Any) -> NDArray[Any]:
 def _outputs(e: Attribution, key: Any) -> Attribution:
     one = _is_one(key)
     count = e.n_outputs
-    pick: Any = _position(key, e.output_names, count, "output") if one else _positions(key, e.output_names, count, "output")
+    pick: Any = position(key, e.output_names, count, "output") if one else positions(key, e.output_names, count, "output")
     changes: dict[str, Any] = {name: _take(getattr(e, name), (..., pick)) for name in _PER_ROW}
     for name in ("values", "std_error"):
         array = getattr(e, name)

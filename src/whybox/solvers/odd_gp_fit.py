@@ -34,12 +34,14 @@ class Data:
         odd: (n + 1,) odd part of the game, the largest 1.
         even: (n + 1,) even part on the same scale, without its mean; None leaves it out.
         gram: (n + 1, n + 1) ``points @ points.T``, where first order has a vague prior of its own; None where it has none.
+        even_weight: of the even part, where the odd one has weight 1.
     """
 
     points: Floats
     odd: Floats
     even: Floats | None
     gram: Floats | None = None
+    even_weight: float = settings.EVEN_WEIGHT
 
     def first(self, pairs: int) -> Data:
         """The first pairs and the full coalition."""
@@ -48,7 +50,8 @@ class Data:
             return self
         index = np.append(np.arange(pairs), n)
         gram = None if self.gram is None else self.gram[np.ix_(index, index)]
-        return Data(self.points[index], self.odd[index], None if self.even is None else self.even[index], gram)
+        even = None if self.even is None else self.even[index]
+        return replace(self, points=self.points[index], odd=self.odd[index], even=even, gram=gram)
 
     def vague(self, level: float) -> float:
         """Variance of each feature's own term beside the process, whose variance at a point is the level."""
@@ -143,7 +146,7 @@ def _roots(stack: Floats) -> Floats:
         return out
 
 
-def _spread(alpha: Floats, diagonal: Floats, s2: float) -> float:
+def spread_of(alpha: Floats, diagonal: Floats, s2: float) -> float:
     """How wide the errors of leaving one pair out are, as mean squares over what was expected: of each pair, and of all pairs together.
 
     The larger of both, within reason: where pairs agree in all features that matter, each is predicted from its likes without an error,
@@ -155,7 +158,7 @@ def _spread(alpha: Floats, diagonal: Floats, s2: float) -> float:
 
 def _observations(data: Data) -> list[tuple[Floats, float]]:
     """Observations (n + 1,) and weight of each part that is used: the odd one, and the even one if it is there."""
-    return [(data.odd, 1.0)] if data.even is None else [(data.odd, 1.0), (data.even, settings.EVEN_WEIGHT)]
+    return [(data.odd, 1.0)] if data.even is None else [(data.odd, 1.0), (data.even, data.even_weight)]
 
 
 def improved(data: Data, prior: Prior, cycles: int) -> Prior:
@@ -219,7 +222,7 @@ def _stepped(data: Data, prior: Prior) -> Prior | None:
         corner *= 0.5  # now sum(inverse * m) is tr(A^-1 m), weighted, for every symmetric m
         power = float(y @ alpha)
         if not which:  # leave-one-out errors are alpha_i / (A^-1)_ii, of variance s2 / (A^-1)_ii
-            spread = _spread(alpha[:n], diagonal[:n], power / len(y))
+            spread = spread_of(alpha[:n], diagonal[:n], power / len(y))
         moved = points * alpha[:, None]
         # dA / dq_i = (slope z_i z_i' - q_i k) / (1 - q_i^2)
         shown += weight * (np.einsum("ni,ni->i", moved, slope @ moved) - q * float(alpha @ k @ alpha))
