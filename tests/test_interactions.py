@@ -269,6 +269,24 @@ def test_what_an_explanation_has_paid_for_serves_interactions(tmp_path, classifi
     np.testing.assert_array_equal(found.attribution.values, explained.values)
 
 
+def test_a_file_brings_everything_back(tmp_path, classified):
+    explainer, x = classified
+    found = explainer.interactions(x)
+    for one in (found, found[2], found.output("same")):
+        one.save(tmp_path / "pairs.npz")
+        back = wb.Interactions.load(tmp_path / "pairs.npz")
+        np.testing.assert_array_equal(back.values, one.values)
+        np.testing.assert_array_equal(back.std_error, one.std_error)
+        np.testing.assert_array_equal(back.attribution.values, one.attribution.values)
+        assert back.to_frame().equals(one.to_frame())
+        assert repr(back) == repr(one)
+    with pytest.raises(InputError, match=r"whybox\.attribution"):
+        wb.Attribution.load(tmp_path / "pairs.npz")
+    found.attribution.save(tmp_path / "values.npz")
+    with pytest.raises(InputError, match=r"whybox\.interactions"):
+        wb.Interactions.load(tmp_path / "values.npz")
+
+
 def test_groups_and_log_odds():
     rng = np.random.default_rng(0)
     b, x = rng.normal(size=(8, 4)), rng.normal(size=(2, 4))

@@ -47,13 +47,20 @@ _TUPLES = ("inputs", "marks", "row_labels")  # one text, array or label a row
 _PLAIN = ("feature_names", "output_names", "members", "method", "estimator", "target", "seed", "single")
 
 
-def save(e: Attribution, path: str | PathLike[str]) -> None:
-    """Write an explanation into one file, at once or not at all."""
-    arrays: Arrays = {}
+def save(e: Attribution, path: str | PathLike[str], *, form: str = FORMAT, beside: Arrays | None = None) -> None:
+    """Write an explanation into one file, at once or not at all.
+
+    Args:
+        e: the explanation.
+        path: of the file.
+        form: the file's format, where it holds more than an explanation.
+        beside: what more: arrays under names that no field of an explanation has.
+    """
+    arrays: Arrays = dict(beside or {})
     notes = {name: pack(getattr(e, name), name, arrays) for name in _ARRAYS}
     notes |= {name: pack(_stacked(getattr(e, name), single=e.single), name, arrays) for name in _TUPLES}
     plain = {name: getattr(e, name) for name in _PLAIN} | {"settings": dict(e.settings), "stats": asdict(e.stats)}
-    header = {"format": FORMAT, "version": VERSION, "arrays": notes, "plain": plain}
+    header = {"format": form, "version": VERSION, "arrays": notes, "plain": plain}
     with atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
         _put(archive, _HEADER, json.dumps(header, separators=(",", ":")).encode())
         for name, array in arrays.items():
@@ -63,7 +70,12 @@ def save(e: Attribution, path: str | PathLike[str]) -> None:
 
 
 def load(path: str | PathLike[str]) -> dict[str, Any]:
-    """The arguments of the Attribution in a file.
+    """The arguments of the Attribution in a file, see :func:`load_beside`."""
+    return load_beside(path, FORMAT)[0]
+
+
+def load_beside(path: str | PathLike[str], form: str) -> tuple[dict[str, Any], Arrays]:
+    """The arguments of the Attribution in a file of this format, and all arrays that the file holds.
 
     Raises:
         InputError: not one of ours, damaged, or of a newer version.
@@ -73,8 +85,8 @@ def load(path: str | PathLike[str]) -> dict[str, Any]:
             if _HEADER not in archive.namelist():
                 raise InputError(f"{os.fspath(path)}: not an explanation saved by whybox (it has no {_HEADER})")
             header = json.loads(archive.read(_HEADER))
-            if not isinstance(header, dict) or header.get("format") != FORMAT:
-                raise InputError(f"{os.fspath(path)}: expected a file of format {FORMAT!r}, got {str(header)[:60]}")
+            if not isinstance(header, dict) or header.get("format") != form:
+                raise InputError(f"{os.fspath(path)}: expected a file of format {form!r}, got {str(header)[:60]}")
             if not isinstance(header.get("version"), int) or header["version"] > VERSION:
                 raise InputError(
                     f"{os.fspath(path)}: has format version {header.get('version')!r}, and this whybox reads up to {VERSION}; "
@@ -82,7 +94,7 @@ def load(path: str | PathLike[str]) -> dict[str, Any]:
                 )
             members = [name for name in archive.namelist() if name.endswith(".npy")]
             arrays = {name.removesuffix(".npy"): _array(archive, name) for name in members}
-        return _arguments(header, arrays)
+        return _arguments(header, arrays), arrays
     except InputError:
         raise
     except zipfile.BadZipFile as error:

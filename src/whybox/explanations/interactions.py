@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib import import_module
+from os import PathLike, fspath
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox.errors import OptionError, ShapeError
-from whybox.explanations import _check
+from whybox.errors import InputError, OptionError, ShapeError
+from whybox.explanations import _check, _save
 from whybox.explanations._escape import escape
 from whybox.explanations._select import position, positions
 from whybox.explanations._view import batch, output_label, row_labels, row_outputs
@@ -21,6 +22,8 @@ from whybox.typing import RunStats
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+_FORM = "whybox.interactions"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -216,6 +219,29 @@ class Interactions:
         k = e.n_outputs
         index, error = (2.0 * array.reshape(len(e), d, d, k)[:, first, second] for array in (self.values, self.std_error))
         return e, index, error, first, second
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write everything, the Shapley values too, into one file (zip of npy arrays and JSON; no pickle), at once or not at all.
+
+        Args:
+            path: the file's name, as it is; by custom it ends in ``.npz``.
+        """
+        beside = {"pairs": self.values, "pairs_std_error": self.std_error, "pairs_estimator": np.array(self.estimator)}
+        _save.save(self.attribution, path, form=_FORM, beside=beside)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Interactions:
+        """Read what ``save`` wrote; no code in the file is ever run.
+
+        Raises:
+            InputError: the file is not one of ours, is damaged, or was written by a newer version.
+        """
+        arguments, arrays = _save.load_beside(path, _FORM)
+        names = ("pairs", "pairs_std_error", "pairs_estimator")
+        if missing := [name for name in names if name not in arrays]:
+            raise InputError(f"{fspath(path)}: damaged: {', '.join(missing)} missing")
+        values, error, estimator = (arrays[name] for name in names)
+        return cls(values=values, std_error=error, attribution=Attribution(**arguments), estimator=str(estimator))
 
     def plot(self, *, max_display: int = 10, ax: Axes | None = None) -> Axes:
         """A matrix of features by features (extra ``plot``): of a single row signed, of several the mean absolute values.
