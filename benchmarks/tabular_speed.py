@@ -21,7 +21,19 @@ import numpy as np
 from _measure import CountingModel, conditions, in_fresh_process, own_seconds, reset_peak, resident, save, spread, table
 
 D, BACKGROUND, COALITIONS = 20, 100, 256
-LIBRARIES = ("whybox", "shap kernel", "shap permutation", "shap sampling", "shapiq", "captum kernel", "captum sampling", "fastshap", "lime")
+LEAST = "whybox least squares"
+LIBRARIES = (
+    "whybox",
+    LEAST,
+    "shap kernel",
+    "shap permutation",
+    "shap sampling",
+    "shapiq",
+    "captum kernel",
+    "captum sampling",
+    "fastshap",
+    "lime",
+)
 MODELS = ("linear", "mlp", "forest", "histgb")
 LIMIT = 600.0
 ALONE = 500_000  # rows that the model gets alone, before and after
@@ -64,10 +76,11 @@ def make_model(name: str) -> Any:
 
 def explain(library: str, model: Any, background: np.ndarray, x: np.ndarray, batch: int) -> Any:
     """The library's own way of explaining many rows."""
-    if library == "whybox":
+    if library in ("whybox", LEAST):
         import whybox as wb
 
-        return wb.KernelSHAP(model, background).explain(x, budget=COALITIONS)
+        estimator = "least squares" if library == LEAST else "auto"
+        return wb.KernelSHAP(model, background, estimator=estimator).explain(x, budget=COALITIONS)
     if library.startswith("shap"):
         import shap
     if library == "shap kernel":
