@@ -3,7 +3,7 @@
 Every estimator may ask for budget times d coalitions, the empty and the full one among them. Error: |estimate - truth| / |truth| over all
 pairs, Euclidean, a row; its median over the rows; the median, least and largest of these over the seeds. Seeds change rows, background and
 draws. Truth: the definition, from all 2^d coalitions. Time: CPU milliseconds a row outside the game. ProxySHAP needs shapiq >= 1.6 and
-xgboost, ProxySPEX lightgbm; the latter runs without its search for hyper-parameters, which takes a minute a row.
+xgboost, ProxySPEX lightgbm; the latter runs without its search for hyper-parameters.
 
     python benchmarks/interaction_accuracy.py --rows 10 --seeds 3 --out benchmarks/results
     python benchmarks/interaction_accuracy.py --quick
@@ -184,7 +184,8 @@ def main() -> None:
         text.append(report(game.name, results, chosen.budgets, chosen.peers))
         data[key] = {"rows": chosen.rows, "seeds": list(range(chosen.seeds)), "results": results}
     made = conditions(
-        ("whybox", "numpy", "scipy", "scikit-learn", "shapiq"), "python benchmarks/interaction_accuracy.py " + " ".join(sys.argv[1:])
+        ("whybox", "numpy", "scipy", "scikit-learn", "shapiq", "xgboost", "lightgbm"),
+        "python benchmarks/interaction_accuracy.py " + " ".join(sys.argv[1:]),
     )
     save("interaction_accuracy", "\n\n".join(text) + "\n\n" + made, {"conditions": made, "games": data}, chosen.out)
 
