@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from whybox.errors import InputError
 from whybox.explanations import Interactions
-from whybox.solvers.pair_interactions import solve_pairs
+from whybox.solvers.pair_interactions import check_pairs, solve_pairs
 from whybox.typing import Bools, Floats, Ints, OwnFeatures
 
 if TYPE_CHECKING:
@@ -24,35 +24,41 @@ class PairListener:
 
     def __init__(self) -> None:
         self._job: Job | None = None
-        self._parts: list[tuple[Ints, Floats, Floats, Floats]] = []
         self._method = "exact"
 
-    def hear(self, job: Job, at: Ints, codes: Bools, v: Floats, none: Floats, full: Floats) -> None:
-        """See :class:`whybox.explainers._shapley.Listener`.
+    def accept(self, job: Job, plans: dict[int, int]) -> None:
+        """See :class:`whybox.explainers._shapley.Listener`; takes the memory for the result.
 
         Raises:
-            InputError: rows have features of their own.
+            InputError: rows have features of their own, or there are too many features.
+            BudgetError: there are too many coalitions.
         """
         if isinstance(job.bound, OwnFeatures):
             raise InputError(
                 "interactions: the rows have features of their own (words, segments), and no matrix of pairs in common; explain columns, "
                 "or groups of them (spaces.Groups)"
             )
+        for d, m in plans.items():
+            check_pairs(d, m)
+        d, u, q = job.bound.n_features(0), len(job.rows), job.full.shape[1] if job.chosen is None else 1
         self._job = job
+        self._index, self._error, self._sums = np.zeros((u, d, d, q)), np.zeros((u, d, d, q)), np.zeros((u, d, q))
+
+    def hear(self, job: Job, at: Ints, codes: Bools, v: Floats, none: Floats, full: Floats) -> None:
+        """See :class:`whybox.explainers._shapley.Listener`."""
+        del job
         n, q, m = v.shape
         found = solve_pairs(codes, v.reshape(n * q, m), none.reshape(-1), full.reshape(-1))
         self._method = found.method
-        index, error, sums = (np.moveaxis(a.reshape(n, q, *a.shape[1:]), 1, -1) for a in (found.index, found.std_error, found.sum_error))
-        self._parts.append((at, index, error, sums))
+        for whole, part in ((self._index, found.index), (self._error, found.std_error), (self._sums, found.sum_error)):
+            whole[at] = np.moveaxis(part.reshape(n, q, *part.shape[1:]), 1, -1)
 
     def result(self, e: Attribution) -> Interactions:
         """Interactions beside the values of the same explanation."""
-        assert self._job is not None  # explain_shapley has heard of at least one row
-        order = np.argsort(np.concatenate([part[0] for part in self._parts]))
-        index, error, sums = (self._everywhere(np.concatenate([part[k] for part in self._parts])[order], e) for k in (1, 2, 3))
-        d = e.values.shape[1]
-        values, errors = 0.5 * index, 0.5 * error
-        diagonal = np.arange(d)
+        self._index *= 0.5
+        self._error *= 0.5
+        values, errors, sums = (self._everywhere(part, e) for part in (self._index, self._error, self._sums))
+        diagonal = np.arange(e.values.shape[1])
         own = np.zeros_like(e.values) if e.std_error is None else e.std_error
         values[:, diagonal, diagonal] = e.values - values.sum(axis=2)
         errors[:, diagonal, diagonal] = np.hypot(own, 0.5 * sums)
@@ -61,6 +67,6 @@ class PairListener:
         return Interactions(values=values, std_error=errors, attribution=e, estimator=self._method)
 
     def _everywhere(self, array: Floats, e: Attribution) -> NDArray[Any]:
-        assert self._job is not None
+        assert self._job is not None  # explain_shapley has asked to accept
         array = self._job.everyone(array)
         return array if e.multi_output else array[..., 0]

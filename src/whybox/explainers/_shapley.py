@@ -32,6 +32,9 @@ Solve = Callable[[Bools, Floats, Floats, Floats, Ints, Ints, Solver], Estimate]
 class Listener(Protocol):
     """Whoever reads the same coalitions."""
 
+    def accept(self, job: Job, plans: dict[int, int]) -> None:
+        """Refuse before anything is asked: the number of coalitions for each number of features."""
+
     def hear(self, job: Job, at: Ints, codes: Bools, v: Floats, none: Floats, full: Floats) -> None:
         """What was asked of some rows: positions (n,) among the distinct ones, codes (m, d), v (n, q, m), none and full (n, q)."""
 
@@ -77,6 +80,8 @@ def explain_shapley(
         widths = by_width(job)
         made = [_plans(job, width, plan, budget, limit) for width in widths]
         plans = {width.d: mine for width, mine in zip(widths, made, strict=True)}
+        if listener is not None:
+            listener.accept(job, {d: len(mine[-1].codes) for d, mine in plans.items() if mine})
         apply = link_function(link)
         u, k = job.full.shape
         q = k if job.chosen is None else 1

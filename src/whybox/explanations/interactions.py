@@ -35,7 +35,7 @@ class Interactions:
 
     Args:
         values: (n, d, d) or (n, d, d, k), symmetric in the features.
-        std_error: of each value, of the same shape; NaN where too little was seen to say.
+        std_error: of each value, of the same shape; NaN where too little was seen to say. ``index_std_error`` is that of the index.
         attribution: the Shapley values from the same model calls.
         estimator: which estimator answered: "exact" or "even GP".
 
@@ -107,7 +107,15 @@ class Interactions:
     @property
     def index(self) -> NDArray[Any]:
         """Shapley interaction indices, shaped as values: twice what stands off the diagonal, 0 on it."""
-        out = 2.0 * self.values
+        return self._whole(self.values)
+
+    @property
+    def index_std_error(self) -> NDArray[Any]:
+        """Standard errors of ``index``, of the same shape."""
+        return self._whole(self.std_error)
+
+    def _whole(self, array: NDArray[Any]) -> NDArray[Any]:
+        out = 2.0 * array
         diagonal = np.arange(len(self.feature_names))
         out[(..., diagonal, diagonal, slice(None)) if self.attribution.multi_output else (..., diagonal, diagonal)] = 0.0
         return out
@@ -120,6 +128,8 @@ class Interactions:
 
         Raises:
             OptionError: something else, or this is a single row already.
+            IndexError: there is no such row.
+            ShapeError: a mask of another length.
         """
         if self.attribution.single or isinstance(key, (tuple, str)) or key is Ellipsis:
             raise OptionError(f"interactions[...]: expected rows of an explanation of several, got {key!r}; outputs: i.output(name)")
@@ -140,7 +150,7 @@ class Interactions:
         return replace(self, values=self.values[..., at], std_error=self.std_error[..., at], attribution=e)
 
     def interval(self, level: float = 0.95) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Lower and upper ends of the intervals that hold the exact values with the given probability, shaped as values.
+        """Lower and upper ends of the intervals that hold the exact ``values`` (off the diagonal: half the index), shaped as values.
 
         Args:
             level: probability, more than 0 and less than 1.
@@ -259,7 +269,7 @@ class Interactions:
 
     def _repr_html_(self) -> str:
         shown = self.importance().groupby("output", sort=False, dropna=False).head(10)
-        named = self.output_names is not None
+        named = bool(shown["output"].notna().any())
         head = "".join(f"<th>{name}</th>" for name in ["output"] * named + ["pair", "mean |interaction|", "standard error"])
         lines = "".join(
             "<tr>"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whybox.explanations._view import one_output, signed
+from whybox.explanations._view import one_output
 from whybox.plots import _figure as fig
 
 if TYPE_CHECKING:
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from whybox.explanations.interactions import Interactions
 
+_LEGIBLE = 5.0  # points
+
 
 def interactions(found: Interactions, *, max_display: int = 10, ax: Axes | None = None) -> Axes:
     """Features by features: the interaction index off the diagonal, the main effect on it, each with its number.
 
-    Of several rows these are mean absolute values; of a single one they have their sign. What the standard error leaves open (less than
-    two of it) is written in grey.
+    Of several rows these are mean absolute values; of a single one they have their sign. What is less than two standard errors stands in
+    brackets. Numbers that do not fit into their cells are left out.
 
     Args:
         found: of one output.
@@ -48,19 +50,25 @@ def interactions(found: Interactions, *, max_display: int = 10, ax: Axes | None 
     ax = fig.new_axes(ax, (width, max(height, side + 1.9)), "interactions.plot")
     limit = float(np.abs(grid).max(initial=0.0)) or 1.0
     ax.imshow(grid, cmap=fig.colors(diverging=True), vmin=-limit, vmax=limit, interpolation="nearest")
-    for i in range(len(names)):
-        for j in range(len(names)):
-            clear = abs(grid[i, j]) >= 2.0 * error[i, j]
-            text = signed(float(grid[i, j]), 2) if single else f"{grid[i, j]:.2g}"
-            color = "white" if abs(grid[i, j]) > 0.7 * limit else "#1d1d1d" if clear else fig.GREY
-            ax.text(j, i, text, ha="center", va="center", fontsize=fig.FONT - 2, color=color, fontweight="bold" if i == j else "normal")
-    rest = d - len(names)
-    what = "signed" if single else f"mean of {len(e)} rows, absolute"
-    more = f"; {rest} features more" if rest else ""
+    power = int(np.floor(np.log10(limit)))
+    power = 0 if -1 <= power <= 1 else power
+    inches = ax.figure.get_figure(root=True).get_size_inches() * ax.get_position().size
+    size = min(fig.FONT - 2, 16.0 * float(inches.min()) / max(len(names), 1))
+    for i, j in np.ndindex(grid.shape) if size >= _LEGIBLE else ():
+        number = grid[i, j] / 10.0**power
+        text = f"{number:{'+' if single else ''}.{1 if limit >= 10.0 ** (power + 1) else 2}f}".replace("-", "−")
+        clear = abs(grid[i, j]) >= 2.0 * error[i, j]
+        color = "white" if abs(grid[i, j]) > 0.7 * limit else "#1d1d1d" if clear else fig.GREY
+        weight = "bold" if i == j else "normal"
+        ax.text(j, i, text if clear else f"({text})", ha="center", va="center", fontsize=size, color=color, fontweight=weight)
+    what = "signed" if single else "1 row, absolute" if len(e) == 1 else f"mean of {len(e)} rows, absolute"
+    notes = [what, f"{len(names)} of {d} features" if len(names) < d else "", f"times 10^{power}" if power else ""]
+    note = "; ".join(part for part in notes if part) + "\nbold: main effects; in brackets: less than two standard errors"
     fig.label_features(ax, names)
     ax.set_xticks(range(len(names)), [fig.wrapped(name) for name in names], rotation=45, ha="right", rotation_mode="anchor")
     fig.literal(ax.get_xticklabels())
-    fig.tidy(ax, title=f"{fig.title_of(e)}: interactions", xlabel=f"{what}; bold: main effects; grey: within its error{more}", grid="")
+    fig.tidy(ax, title=f"{fig.title_of(e)}: interactions", grid="")
+    fig.literal([ax.set_xlabel(note, fontsize=fig.FONT - 1)])
     ax.spines["bottom"].set_visible(False)
     ax.tick_params(axis="x", length=0, labelsize=fig.FONT)
     return ax

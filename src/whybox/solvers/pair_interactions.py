@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import lapack
@@ -22,7 +22,7 @@ _EVEN_WEIGHT = 3.0  # beside 1 of the odd part, which tells less of what is aske
 _CYCLES = 2
 _WIDEN = 8.0  # how much variance the d fitted relevances add, n pairs: 1 + 8 d / n; set by the coverage on trees and networks
 _CHUNK = 1 << 14
-_ENOUGH = 16  # pairs that show a constant even part from which no interaction is taken to be there
+_ENOUGH, _ENOUGH_EACH = 64, 2  # pairs, and pairs a feature, whose even part has to be constant for no interaction to be taken to be there
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PairEstimate:
 
     Args:
         index: (r, d, d) Shapley interaction indices, symmetric, 0 on the diagonal.
-        std_error: (r, d, d) of each; zeros where the answer is exact, NaN where too little was seen to say.
+        std_error: (r, d, d) of each; zeros where the answer is exact or where many pairs show no interaction at all, NaN where too few do.
         sum_error: (r, d) standard error of each feature's sum of indices.
         method: which estimator answered.
     """
@@ -40,6 +40,26 @@ class PairEstimate:
     std_error: Floats
     sum_error: Floats
     method: str
+
+
+def check_pairs(d: int, m: int) -> None:
+    """Refuse what no estimate is made of.
+
+    Args:
+        d: features.
+        m: coalitions besides the empty and the full one.
+
+    Raises:
+        InputError: more than 256 features.
+        BudgetError: more than 3,000 coalitions that are not all.
+    """
+    if m == 2**d - 2:
+        return
+    if d > MOST_FEATURES:
+        raise InputError(f"interactions: at most {MOST_FEATURES} features, got {d}; group columns that belong together (spaces.Groups)")
+    if m > 2 * MOST_PAIRS:
+        exact = f", or raise it to {2**d:,}, where it is exact" if d <= 14 else ""
+        raise BudgetError(f"interactions: at most {2 * MOST_PAIRS:,} coalitions, got {m:,}; lower budget={exact}")
 
 
 def solve_pairs(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> PairEstimate:
@@ -81,14 +101,11 @@ def solve_pairs(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Pai
         for i in range(r):
             index[i] = _exact(codes, v[i], float(v_empty[i]), float(v_full[i]))
         return PairEstimate(index, error, sums, "exact")
-    if d > MOST_FEATURES:
-        raise InputError(f"interactions: at most {MOST_FEATURES} features, got {d}; group columns that belong together (spaces.Groups)")
-    if n > MOST_PAIRS:
-        raise BudgetError(f"interactions: at most {2 * MOST_PAIRS:,} coalitions, got {2 * n:,}; lower budget=")
+    check_pairs(d, 2 * n)
     points = np.concatenate([pairs.z, np.ones((1, d))])
     gram = points @ points.T if n / d >= settings.LINEAR else None
     flat = np.ptp(pairs.even, axis=1) <= pairs.grain
-    error[flat], sums[flat] = (0.0, 0.0) if n >= _ENOUGH else (np.nan, np.nan)
+    error[flat], sums[flat] = (0.0, 0.0) if n >= max(_ENOUGH, _ENOUGH_EACH * d) else (np.nan, np.nan)
     for i in np.flatnonzero(~flat).tolist():
         with one_blas_thread():
             index[i], error[i], sums[i] = _posterior(points, gram, pairs, i)
@@ -98,9 +115,11 @@ def solve_pairs(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats) -> Pai
 def _exact(codes: Bools, v: Floats, none: float, full: float) -> Floats:
     """Indices (d, d) from all coalitions: by the coefficients c_T of the game's sign products, a fast Walsh-Hadamard transform."""
     d = codes.shape[1]
-    c = np.empty(2**d)
+    c = np.full(2**d, np.nan)
     c[codes @ (1 << np.arange(d))] = v
     c[0], c[-1] = none, full
+    if np.isnan(c).any():
+        raise InputError(f"codes: expected {2**d - 2} different coalitions, got some of them twice")
     for k in range(d):
         part = c.reshape(-1, 2, 2**k)
         absent = part[:, 0].copy()
@@ -148,7 +167,8 @@ def _posterior(points: Floats, gram: Floats | None, pairs: Pairs, i: int) -> tup
 
 def _fitted(data: Data, pairs: Pairs, i: int) -> Prior:
     """Relevances and noise: from a guess by first order and by plain averages of second order."""
-    one = Pairs(*(part if k in (0, 1) else part[i : i + 1] for k, part in enumerate(vars(pairs).values())))
+    here = slice(i, i + 1)
+    one = replace(pairs, g=pairs.g[here], even=pairs.even[here], total=pairs.total[here], grain=pairs.grain[here])
     n, d = len(one.z), one.z.shape[1]
     even = one.even[0, :n] - one.even.mean()
     second = (one.z.T * even) @ one.z / n  # of which 1 / n of the even part's mean square is chance
