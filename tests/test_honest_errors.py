@@ -45,7 +45,7 @@ def test_a_small_budget_has_wide_bars(truth, budget):
 
 def test_pairs_alike_do_not_narrow_the_bars(truth, monkeypatch):
     monkeypatch.setattr(  # each pair is predicted well from its likes: taken at its word, that says that all is known
-        odd_gp_fit, "_spread", lambda alpha, diagonal, s2: float((alpha**2 / diagonal).mean()) / s2
+        odd_gp_fit, "spread_of", lambda alpha, diagonal, s2: float((alpha**2 / diagonal).mean()) / s2
     )
     worst, _ = missed(truth, budget=150)
     assert worst > 20
