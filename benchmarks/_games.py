@@ -76,7 +76,7 @@ def breast_cancer(rows: int, seed: int) -> Game:
     from sklearn.ensemble import GradientBoostingClassifier
 
     x, y = load_breast_cancer(return_X_y=True)
-    train, test, background = _split(len(x), rows, seed)
+    train, test, background = split(len(x), rows, seed)
     model = GradientBoostingClassifier(random_state=0).fit(x[train], y[train])
     return _tree_game("GBDT breast_cancer d=30", model, model.decision_function, x[test], x[background])
 
@@ -90,7 +90,7 @@ def housing_like(rows: int, seed: int) -> Game:
     x[:, 5:] += 0.6 * x[:, :3]
     y = 2 * x[:, 0] + x[:, 1] * x[:, 2] + 1.5 * (x[:, 3] > 0.3) * x[:, 4] * np.tanh(x[:, 5]) + np.maximum(x[:, 6], x[:, 7]) * (x[:, 0] > 0)
     y += 0.1 * rng.normal(size=2000)
-    train, test, background = _split(len(x), rows, seed)
+    train, test, background = split(len(x), rows, seed)
     model = GradientBoostingRegressor(n_estimators=200, max_depth=4, random_state=0).fit(x[train], y[train])
     return _brute("GBDT d=8", model.predict, x[test], x[background])
 
@@ -109,7 +109,7 @@ def mlp(rows: int, seed: int) -> Game:
         + 0.5 * x[:, 8] ** 2 * x[:, 9]
         + x[:, 10]
     )
-    train, test, background = _split(len(x), rows, seed, b=20)
+    train, test, background = split(len(x), rows, seed, b=20)
     net = MLPRegressor(hidden_layer_sizes=(32, 32), random_state=0, max_iter=200, early_stopping=True).fit(x[train], y[train])
     (w0, w1, w2), (b0, b1, b2) = net.coefs_, net.intercepts_
 
@@ -130,7 +130,7 @@ def synthetic(rows: int, seed: int) -> Game:
         row[np.flatnonzero(row)[k:]] = False
     weight = rng.normal(size=terms)
     x = rng.normal(size=(1000, d))
-    _, test, background = _split(len(x), rows, seed)
+    _, test, background = split(len(x), rows, seed)
 
     def predict(a: Floats) -> Floats:
         h = np.tanh(a) + 0.5
@@ -158,7 +158,7 @@ def _product_shapley(x: Floats, b: Floats) -> Floats:
     return out
 
 
-def _split(n: int, rows: int, seed: int, b: int = 100) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def split(n: int, rows: int, seed: int, b: int = 100) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Training rows (always the same model), explained rows and background rows (of this seed)."""
     order = np.random.default_rng(0).permutation(n)
     train, held = order[: int(0.7 * n)], order[int(0.7 * n) :]

@@ -51,7 +51,7 @@ def forest14(rows: int, seed: int) -> Game:
 
     x, y = load_breast_cancer(return_X_y=True)
     x = x[:, :14]
-    train, test, background = _games._split(len(x), rows, seed, b=20)
+    train, test, background = _games.split(len(x), rows, seed, b=20)
     model = RandomForestClassifier(40, random_state=0, n_jobs=1).fit(x[train], y[train])
     return Game("forest breast_cancer d=14", x[test], x[background], lambda a: model.predict_proba(a)[:, 1], np.empty(0))
 
@@ -63,7 +63,7 @@ def gbdt14(rows: int, seed: int) -> Game:
 
     x, y = load_breast_cancer(return_X_y=True)
     x = x[:, :14]
-    train, test, background = _games._split(len(x), rows, seed, b=20)
+    train, test, background = _games.split(len(x), rows, seed, b=20)
     model = GradientBoostingClassifier(random_state=0).fit(x[train], y[train])
     return Game("GBDT breast_cancer d=14", x[test], x[background], model.decision_function, np.empty(0))
 

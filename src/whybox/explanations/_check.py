@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from types import MappingProxyType
 from typing import Any
 
@@ -59,6 +60,17 @@ def _vector(row: Any) -> NDArray[Any]:
     cells = np.empty(len(row), dtype=object)
     cells[:] = list(row)
     return cells
+
+
+def reach(level: float) -> float:
+    """Half of an interval of this probability, in standard errors.
+
+    Raises:
+        OptionError: level is not a probability.
+    """
+    if not 0 < level < 1:
+        raise OptionError(f"level: expected a probability between 0 and 1, got {level!r}; pass for example level=0.95")
+    return NormalDist().inv_cdf(0.5 + level / 2)
 
 
 def same_shape(name: str, value: NDArray[Any], values: NDArray[Any]) -> None:

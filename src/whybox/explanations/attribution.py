@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox.errors import InputError, OptionError
-from whybox.explanations import _fields, _frames, _html, _pictures, _placed, _save, _select, _shap_bridge, _text
+from whybox.errors import InputError
+from whybox.explanations import _check, _fields, _frames, _html, _pictures, _placed, _save, _select, _shap_bridge, _text
 from whybox.explanations._lime_face import LimeFace
 from whybox.explanations._placed import Arrays
 from whybox.explanations._plotter import Plotter
@@ -205,11 +204,10 @@ class Attribution(LimeFace):
             InputError: the method gave no standard errors.
             OptionError: level is not a probability.
         """
-        if not 0 < level < 1:
-            raise OptionError(f"level: expected a probability between 0 and 1, got {level!r}; pass for example level=0.95")
+        width = _check.reach(level)
         if self.std_error is None:
             raise InputError(f"interval: {self.method} gave no standard errors")
-        reach = NormalDist().inv_cdf(0.5 + level / 2) * self.std_error
+        reach = width * self.std_error
         return self.values - reach, self.values + reach
 
     def importance(self) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from importlib import import_module
 from os import PathLike, fspath
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,9 +157,7 @@ class Interactions:
         Raises:
             OptionError: level is not a probability.
         """
-        if not 0 < level < 1:
-            raise OptionError(f"level: expected a probability between 0 and 1, got {level!r}; pass for example level=0.95")
-        reach = NormalDist().inv_cdf(0.5 + level / 2) * self.std_error
+        reach = _check.reach(level) * self.std_error
         return self.values - reach, self.values + reach
 
     def to_frame(self) -> pd.DataFrame:

@@ -56,9 +56,8 @@ def pair_variance(q: Floats) -> Floats:
     out = np.zeros((len(q), len(q)))
     for sign in (1.0, -1.0):
         factors = 1.0 + sign * t[:, None] * q
-        scaled = np.sqrt(weight * factors.prod(axis=1))[:, None] * q / factors
-        others = scaled.T @ (q / factors * np.sqrt(weight * factors.prod(axis=1))[:, None])
-        out += 8.0 * others
+        each = np.sqrt(weight * factors.prod(axis=1))[:, None] * q / factors
+        out += 8.0 * each.T @ each
     out[np.diag_indices(len(q))] = 0.0
     return out
 
