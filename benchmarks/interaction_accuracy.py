@@ -2,8 +2,8 @@
 
 Every estimator may ask for budget times d coalitions, the empty and the full one among them. Error: |estimate - truth| / |truth| over all
 pairs, Euclidean, a row; its median over the rows; the median, least and largest of these over the seeds. Seeds change rows, background and
-draws. Truth: the definition, from all 2^d coalitions. Time: CPU milliseconds a row outside the game. ProxySHAP needs shapiq >= 1.6 and
-xgboost, ProxySPEX lightgbm; the latter runs without its search for hyper-parameters.
+draws. Truth: the definition, from all 2^d coalitions. Time: CPU milliseconds a row outside the game. ProxySHAP and ProxySPEX need
+shapiq >= 1.6 with xgboost and lightgbm; the latter runs without its search for hyper-parameters.
 
     python benchmarks/interaction_accuracy.py --rows 10 --seeds 3 --out benchmarks/results
     python benchmarks/interaction_accuracy.py --quick
@@ -12,6 +12,7 @@ xgboost, ProxySPEX lightgbm; the latter runs without its search for hyper-parame
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
 import sys
 import time
@@ -166,7 +167,8 @@ def main() -> None:
         chosen.rows, chosen.seeds, chosen.budgets, chosen.games = 3, 1, [5, 10, 20], ["gbdt8", "gbdt14"]
     import shapiq.approximator
 
-    there = [name for name in chosen.peers if hasattr(shapiq.approximator, name)]
+    kinds = {name: getattr(shapiq.approximator, name, None) for name in chosen.peers}
+    there = [name for name, kind in kinds.items() if kind and PEERS[name].keys() <= inspect.signature(kind).parameters.keys()]
     print("not in the installed shapiq:", [name for name in chosen.peers if name not in there], file=sys.stderr)
     chosen.peers = there
     if "ProxySPEX" in chosen.peers:
