@@ -1,17 +1,18 @@
 """Error of Shapley values at a number of coalitions: whybox's estimators beside those of shap and shapiq, on games whose values are known.
 
-Every estimator may ask for budget times d coalitions, the empty and the full one among them (shap's Permutation rounds down to whole
-antithetic permutations; a game with fewer coalitions than that is asked for all of them). Error: |estimate - truth| / |truth|, Euclidean, a
-row; its median over the rows; the median, least and largest of these over the seeds. Seeds change rows, background and draws. LeverageSHAP
-and OddSHAP need shapiq >= 1.6.
+Every estimator may ask for as many coalitions as the budget says besides the empty and the full one (shap's Permutation rounds down to
+whole antithetic permutations, which take 2 d - 2; a game with fewer coalitions than that is asked for all of them). Error: |estimate -
+truth| / |truth|, Euclidean, a row; its median over the rows; the median, least and largest of these over the seeds. Seeds change rows,
+background and draws. LeverageSHAP and OddSHAP need shapiq >= 1.6.
 
-    python benchmarks/shapley_accuracy.py --rows 20 --seeds 3 --budgets 2 5 10 20 50 --out benchmarks/results
+    python benchmarks/shapley_accuracy.py --rows 20 --seeds 3 --budgets 2d-2 2d 5d 10d 20d 50d --out benchmarks/results
     python benchmarks/shapley_accuracy.py --quick
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 import warnings
@@ -35,7 +36,7 @@ def whybox_values(game: Game, asked: int, seed: int, auto: bool) -> tuple[Estima
     """Estimate for all rows, and CPU milliseconds a row."""
     d = game.x.shape[1]
     choice = choose_estimator(d, asked - 2)
-    codes = coalitions(d, asked - 2, np.random.default_rng([seed, d]), scheme=choice.scheme if auto else "leverage")
+    codes = coalitions(d, asked - 2, np.random.default_rng([seed, d]), scheme=choice.scheme)
     empty, full = game.ends()
     v = game.values(codes)
     began = time.process_time()
@@ -49,12 +50,20 @@ def errors(values: Floats, truth: Floats) -> Floats:
     return out
 
 
-def run_seed(game: Game, budgets: list[int], seed: int, peers: list[str]) -> dict[str, dict[int, dict[str, float]]]:
+def coalitions_of(budget: str, d: int) -> int:
+    """How many coalitions "2d-2", "5d" or "2.5d" are, with the empty and the full one."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)d([+-]\d+)?", budget)
+    if found is None:
+        raise SystemExit(f"--budgets: expected multiples of d such as 2d-2, 2d or 2.5d, got {budget}")
+    return min(round(float(found[1]) * d) + int(found[2] or 0) + 2, 2**d)
+
+
+def run_seed(game: Game, budgets: list[str], seed: int, peers: list[str]) -> dict[str, dict[str, dict[str, float]]]:
     """Results by estimator and budget."""
     d = game.x.shape[1]
-    out: dict[str, dict[int, dict[str, float]]] = {name: {} for name in (*OURS, *peers)}
+    out: dict[str, dict[str, dict[str, float]]] = {name: {} for name in (*OURS, *peers)}
     for budget in budgets:
-        asked = min(budget * d, 2**d)
+        asked = coalitions_of(budget, d)
         for name in OURS:
             found, cost = whybox_values(game, asked, seed, name == "whybox auto")
             inside = np.abs(found.values - game.truth) <= 1.96 * found.std_error + 1e-9 * np.abs(game.truth).max()
@@ -87,10 +96,10 @@ def peer_values(game: Game, asked: int, seed: int, name: str) -> tuple[Floats, f
     return values, 1e3 * (time.process_time() - began - inside) / len(values)
 
 
-def report(name: str, results: list[dict[str, dict[int, dict[str, float]]]], budgets: list[int], peers: list[str]) -> str:
+def report(name: str, results: list[dict[str, dict[str, dict[str, float]]]], budgets: list[str], peers: list[str]) -> str:
     """One game's table."""
 
-    def cell(who: str, budget: int, what: str, digits: int = 2) -> str:
+    def cell(who: str, budget: str, what: str, digits: int = 2) -> str:
         found = [seed[who][budget][what] for seed in results if budget in seed[who]]
         return spread(found, digits) if found else "-"
 
@@ -104,7 +113,7 @@ def report(name: str, results: list[dict[str, dict[int, dict[str, float]]]], bud
     rows.append(["**best peer's error over whybox auto's**", *best])
     rows.append(["coverage of whybox auto's 95 % intervals", *(cell(OURS[0], b, "coverage") for b in budgets)])
     rows.append(["ms a row, whybox auto", *(cell(OURS[0], b, "ms") for b in budgets)])
-    text: str = table(["estimator", *(f"{b}d" for b in budgets)], rows)
+    text: str = table(["estimator", *budgets], rows)
     return f"### {name}\n\n{text}\n"
 
 
@@ -113,14 +122,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budgets", type=int, nargs="+", default=[2, 5, 10, 20, 50], help="multiples of d")
+    parser.add_argument("--budgets", nargs="+", default=["2d-2", "2d", "5d", "10d", "20d", "50d"], help="coalitions besides both ends")
     parser.add_argument("--games", nargs="+", choices=list(GAMES), default=list(GAMES))
     parser.add_argument("--peers", nargs="*", choices=list(ALL_PEERS), default=list(PEERS))
-    parser.add_argument("--quick", action="store_true", help="6 rows, 1 seed, budgets 2, 5 and 10, the 30 and the 8 features")
+    parser.add_argument("--quick", action="store_true", help="6 rows, 1 seed, budgets 2d, 5d and 10d, the 30 and the 8 features")
     parser.add_argument("--out", help="folder for shapley_accuracy.md and .json")
     chosen = parser.parse_args()
     if chosen.quick:
-        chosen.rows, chosen.seeds, chosen.budgets, chosen.games = 6, 1, [2, 5, 10], ["breast_cancer", "gbdt8"]
+        chosen.rows, chosen.seeds, chosen.budgets, chosen.games = 6, 1, ["2d", "5d", "10d"], ["breast_cancer", "gbdt8"]
     text, data = [], {}
     for key in chosen.games:
         results: list[dict[str, Any]] = []

@@ -23,6 +23,7 @@ from whybox._random import generator
 from whybox.errors import WhyboxError
 from whybox.samplers.coalitions import coalitions
 from whybox.solvers._pairs import odd_part
+from whybox.solvers.choose import choose_estimator
 from whybox.solvers.control_variate import solve_controlled
 from whybox.solvers.least_squares import solve_least_squares
 from whybox.solvers.odd_gp import solve_odd_gp
@@ -75,7 +76,7 @@ def one_budget(game: Game, bound: BoundSurrogate, m: int, charged: int, seed: in
     for shared, budget in ((False, min(m, most)), (True, min(m - charged, most))):
         if budget < 4:
             continue
-        scheme = "chain" if not shared and budget < 4 * d else "leverage"
+        scheme = "leverage" if shared else choose_estimator(d, budget).scheme
         codes = coalitions(d, budget, generator(seed, "benchmark coalitions"), scheme=scheme)
         v = game.values(codes)
         if not shared:

@@ -82,7 +82,7 @@ def test_estimators_and_samplings_agree_in_the_limit(rows):
     x, background = rows
     exact = wb.ExactSHAP(curved, background).explain(x).values
     for estimator in ("odd GP", "least squares"):
-        for sampling in ("leverage", "kernel", "chain"):
+        for sampling in ("leverage", "kernel", "chain", "border"):
             e = wb.KernelSHAP(curved, background, estimator=estimator, sampling=sampling).explain(x, budget=50)
             assert e.estimator == estimator
             assert relative_error(e.values, exact) < 0.1

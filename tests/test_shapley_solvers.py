@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polynomial import Polynomial
 from whybox.errors import BudgetError, InputError, OptionError, ShapeError
 from whybox.samplers import coalitions, permutations
+from whybox.samplers.coalitions import SCHEMES
 from whybox.solvers.choose import choose_estimator
 from whybox.solvers.exact import solve_exact
 from whybox.solvers.least_squares import solve_least_squares
@@ -24,33 +26,6 @@ from whybox.typing import Bools, Estimate, Floats
 
 Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
 PAIRED: list[Solver] = [solve_least_squares, solve_odd_gp]
-
-
-class Polynomial:
-    """r games that are sums of products of features present, whose Shapley values are each product's weight in equal shares."""
-
-    def __init__(self, d: int, r: int, seed: int, orders: tuple[int, ...] = (1, 2, 3, 4), terms: int = 30) -> None:
-        rng = np.random.default_rng(seed)
-        self.terms = [rng.choice(d, size=min(int(rng.choice(orders)), d), replace=False) for _ in range(terms)]
-        self.weights = rng.normal(size=(r, terms))
-        self.offset = rng.normal(size=r)
-        self.d = d
-
-    def __call__(self, codes: Bools) -> Floats:
-        products = np.array([codes[:, t].all(axis=1) for t in self.terms], dtype=float)
-        out: Floats = self.weights @ products + self.offset[:, None]
-        return out
-
-    def ends(self) -> tuple[Floats, Floats]:
-        both = self(np.array([np.zeros(self.d, dtype=bool), np.ones(self.d, dtype=bool)]))
-        return both[:, 0].copy(), both[:, 1].copy()
-
-    def truth(self) -> Floats:
-        share = np.zeros((len(self.terms), self.d))
-        for row, t in zip(share, self.terms, strict=True):
-            row[t] = 1.0 / len(t)
-        out: Floats = self.weights @ share
-        return out
 
 
 def solve(solver: Solver, game: Polynomial, codes: Bools) -> Estimate:
@@ -122,7 +97,7 @@ def test_second_order_games_are_exact(solver: Solver) -> None:
 
 
 @pytest.mark.parametrize("solver", [*PAIRED, solve_permutation])
-@pytest.mark.parametrize("scheme", ["chain", "leverage", "kernel"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_values_sum_to_the_total(solver: Solver, scheme: str) -> None:
     game = Polynomial(10, 4, seed=2)
     empty, full = game.ends()

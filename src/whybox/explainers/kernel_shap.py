@@ -19,6 +19,7 @@ from whybox.explainers.budget import Budget, resolve_budget
 from whybox.explainers.exact_shap import check_link
 from whybox.explanations import Attribution, Interactions
 from whybox.samplers import coalitions
+from whybox.samplers.coalitions import SCHEMES
 from whybox.solvers.choose import choose_estimator
 from whybox.solvers.least_squares import solve_least_squares
 from whybox.solvers.odd_gp import solve_odd_gp
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from whybox.explainers._guide import FittedSurrogate
 
 ESTIMATORS = {"least squares": solve_least_squares, "odd GP": solve_odd_gp}
-SAMPLINGS = ("auto", "leverage", "kernel", "chain")
+SAMPLINGS = ("auto", *SCHEMES)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class KernelSHAP(Hints):
         space: what may vary, instead of a background.
         output: which output of the model, see :func:`whybox.as_model`. Default "auto".
         estimator: "auto" (default), "odd GP" or "least squares".
-        sampling: "auto" (default), "leverage", "kernel" or "chain", see :func:`whybox.samplers.coalitions`.
+        sampling: "auto" (default), "leverage", "kernel", "chain" or "border", see :func:`whybox.samplers.coalitions`.
         link: "identity" (default), or "logit" to explain probabilities in log-odds: values, base values and predictions.
         l1_reg: None (default) estimates every feature. A number of features, "aic" or "bic" selects features by the lasso, as shap does by
             default, and sets the others to 0; their standard errors are then NaN. What they add is shared out equally among those that
@@ -72,7 +73,7 @@ class KernelSHAP(Hints):
     space: Space | None = None
     output: str = "auto"
     estimator: Literal["auto", "odd GP", "least squares"] = "auto"
-    sampling: Literal["auto", "leverage", "kernel", "chain"] = "auto"
+    sampling: Literal["auto", "leverage", "kernel", "chain", "border"] = "auto"
     link: Literal["identity", "logit"] = "identity"
     l1_reg: int | Literal["aic", "bic"] | None = None
     engine: Engine = Engine()

@@ -7,6 +7,7 @@ the budget covers it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import comb
 
@@ -15,7 +16,7 @@ import numpy as np
 from whybox.errors import BudgetError, OptionError
 from whybox.typing import Bools, Ints
 
-SCHEMES = ("leverage", "kernel", "chain")
+SCHEMES = ("leverage", "kernel", "chain", "border")
 
 _RANKED = 1 << 62  # classes up to this size are drawn by rank, larger ones by rejection of repeats
 _ENUMERATED = 1 << 17  # of those, classes up to this size are written down once more than a few of their members are wanted
@@ -37,7 +38,8 @@ def coalitions(d: int, budget: int, rng: np.random.Generator, *, scheme: str = "
         rng: the generator, from :func:`whybox._random.generator`. Only its spawned children are used.
         scheme: "leverage" gives every size the same share; "kernel" gives size s the share of the Shapley kernel, 1 / (s (d - s));
             "chain" begins with the prefixes of a random permutation and of its reverse, ``2 (d - 1)`` coalitions in which every feature
-            enters once, and goes on as "leverage".
+            enters once; "border" begins with the ``2 d`` coalitions of a single feature, in random order, and of all but one. Both go on
+            as "leverage".
 
     Returns:
         (m, d) bool, m even and at most ``budget``; True keeps the feature of the explained row.
@@ -66,24 +68,38 @@ def coalitions(d: int, budget: int, rng: np.random.Generator, *, scheme: str = "
     if budget < 2:
         raise BudgetError(f"budget: {d} features need at least one pair of coalitions, got a budget of {budget}; give 2 or more")
     pairs = min(budget // 2, 2 ** (d - 1) - 1)
-    halves = _chain_first(d, pairs, rng) if scheme == "chain" else _by_size(d, pairs, rng, scheme)
+    halves = _begun(d, pairs, rng, _BEGINNINGS[scheme]) if scheme in _BEGINNINGS else _by_size(d, pairs, rng, scheme)
     both = np.empty((2 * pairs, d), dtype=bool)
     both[0::2], both[1::2] = halves, ~halves
     return both
 
 
-def _chain_first(d: int, pairs: int, rng: np.random.Generator) -> Bools:
-    """One coalition of each pair: the prefixes of one permutation, then the pairs of "leverage" that are not among them."""
-    chain_rng, rest_rng = rng.spawn(2)
-    place = chain_rng.permutation(d)
-    length = chain_rng.permutation(d - 1)[:pairs] + 1  # a budget that is cut short still sees all sizes
-    chain: Bools = place < length[:, None]
-    if pairs <= len(chain):
-        return chain
+def _begun(d: int, pairs: int, rng: np.random.Generator, beginning: Callable[[int, np.random.Generator], Bools]) -> Bools:
+    """One coalition of each pair: those of a beginning, then the pairs of "leverage" that are not among them."""
+    first_rng, rest_rng = rng.spawn(2)
+    first = beginning(d, first_rng)
+    if pairs <= len(first):
+        return first[:pairs]
     rest = _by_size(d, pairs, rest_rng, "leverage")
-    known = set(_pair_names(chain))
+    known = set(_pair_names(first))
     fresh = np.array([name not in known for name in _pair_names(rest)])
-    return np.concatenate([chain, rest[fresh]])[:pairs]
+    return np.concatenate([first, rest[fresh]])[:pairs]
+
+
+def _chain(d: int, rng: np.random.Generator) -> Bools:
+    place = rng.permutation(d)
+    length = rng.permutation(d - 1) + 1  # a budget that is cut short still sees all sizes
+    out: Bools = place < length[:, None]
+    return out
+
+
+def _border(d: int, rng: np.random.Generator) -> Bools:
+    order = rng.permutation(d)[: d if d > 2 else 1]  # two single features are a pair
+    out: Bools = order[:, None] == np.arange(d)
+    return out
+
+
+_BEGINNINGS = {"chain": _chain, "border": _border}
 
 
 def _pair_names(halves: Bools) -> list[bytes]:

@@ -18,7 +18,8 @@ Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
 _MOST_EXACT = 20  # features: a million coalitions
 _MOST_FEATURES = 256
 _MOST_PAIRS = 1500
-_FEW = 2.75  # coalitions a feature below which the pairs of one permutation are the better design, and independent ones beyond
+_FEW = 3.0  # coalitions a feature from which independent pairs are the better design for the process
+_FEW_LINEAR = 3.5  # and for least squares, which looks at no even part
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,20 @@ def choose_estimator(d: int, budget: int) -> Choice:
     if d <= _MOST_EXACT and budget >= 2**d - 2:
         return Choice("chain", solve_exact, "exact", True, f"the budget covers all 2**{d} coalitions")
     if d > _MOST_FEATURES:
-        scheme = "chain" if budget < 4 * d else "leverage"  # without the process, up to twice the length of a permutation
         reason = f"{d} features are more than the {_MOST_FEATURES} for which the odd GP is affordable"
-        return Choice(scheme, solve_least_squares, "least squares", False, reason)
-    scheme = "chain" if budget < _FEW * d else "leverage"
+        return Choice(_scheme(d, budget, _FEW_LINEAR), solve_least_squares, "least squares", False, reason)
     if budget // 2 > _MOST_PAIRS:
         reason = f"{budget // 2} pairs are more than the {_MOST_PAIRS} for which the odd GP is affordable"
-        return Choice(scheme, solve_least_squares, "least squares", False, reason)
-    return Choice(scheme, solve_odd_gp, "odd GP", False, f"{budget} coalitions do not cover the 2**{d} of {d} features")
+        return Choice("leverage", solve_least_squares, "least squares", False, reason)
+    return Choice(_scheme(d, budget, _FEW), solve_odd_gp, "odd GP", False, f"{budget} coalitions do not cover the 2**{d} of {d} features")
+
+
+def _scheme(d: int, budget: int, few: float) -> str:
+    """The best design for a budget, of which ``few`` coalitions a feature are enough for independent pairs.
+
+    Before these, every feature alone, at both ends of the game: a third-order interaction does half as much harm there as on the way of a
+    permutation. One pair less is what a permutation needs to determine all values.
+    """
+    if budget // 2 < d:
+        return "chain"
+    return "border" if budget < few * d else "leverage"

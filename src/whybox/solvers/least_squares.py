@@ -11,6 +11,8 @@ from scipy.special import gammaln
 from whybox.solvers._pairs import Pairs, apply_each, odd_part
 from whybox.typing import Bools, Estimate, Floats, Ints
 
+_MANY = 3  # pairs a feature from which the share that was drawn of a size class counts
+
 
 @dataclass(frozen=True)
 class LinearFit:
@@ -22,7 +24,7 @@ class LinearFit:
         solver: (d, n) from the odd part to the values.
         weight: (n,) of each pair.
         leverage: (n,) of each pair, between 0 and 1.
-        drawn: (n,) share of the pair's size class that the design holds.
+        drawn: (n,) share of the pair's size class that the design holds, as far as that counts.
         dof: pairs beyond the values that they determine.
     """
 
@@ -42,10 +44,11 @@ def solve_least_squares(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats
     :func:`whybox.samplers.coalitions` may be used. Pairs remove all second-order interactions. One factorisation serves all right-hand
     sides. With fewer pairs than features the solution of least norm is taken.
 
-    The standard error is the sandwich estimate from the pairs' residuals, shrunk to their pooled variance as their leverage grows, without
-    the part of a size class that was drawn whole, and widened by Student's quantile where they are few. Where the pairs determine no more
-    than the values themselves, residuals say nothing, and the spread of
-    the game around equal values stands in for them.
+    The standard error is the sandwich estimate from the pairs' residuals, shrunk to their pooled variance as their leverage grows, and
+    widened by Student's quantile where they are few. What was drawn of a size class has no sampling error, and is left out of it in
+    proportion, where all classes are there and pairs are three times as many as features; before, values err by what was not looked at.
+    Where the pairs determine no more than the values themselves, residuals say nothing, and the spread of the game around equal values
+    stands in for them.
 
     Args:
         codes: (m, d) coalitions, row 2i + 1 the complement of row 2i.
@@ -121,7 +124,7 @@ def linear_error(pairs: Pairs, fit: LinearFit) -> Floats:
 
 
 def class_weights(size: Ints, d: int) -> tuple[Floats, Floats]:
-    """Weight of each pair, and the share of its size class that was drawn: (n,) each.
+    """Weight of each pair, and the share of its size class that was drawn, 0 where a design is too small for that to count: (n,) each.
 
     A class of sizes s and d - s has kernel mass proportional to 1 / (s (d - s)), twice that unless s = d - s.
     """
@@ -131,7 +134,11 @@ def class_weights(size: Ints, d: int) -> tuple[Floats, Floats]:
     log_pairs = gammaln(d + 1) - gammaln(size + 1) - gammaln(d - size + 1) - np.where(half, np.log(2.0), 0.0)
     drawn = np.minimum(np.exp(np.minimum(np.log(count) - log_pairs, 0.0)), 1.0)
     weight = mass / count
-    return weight / weight.max(), np.where(drawn > 1.0 - 1e-9, 1.0, drawn)
+    drawn = np.where(drawn > 1.0 - 1e-9, 1.0, drawn)
+    everywhere = np.count_nonzero(np.bincount(size)[1:]) == d // 2
+    if not everywhere or (len(size) < _MANY * d and (drawn < 1.0).any()):
+        drawn = np.zeros_like(drawn)
+    return weight / weight.max(), drawn
 
 
 def _pseudo_inverse(design: Floats) -> tuple[Floats, int]:

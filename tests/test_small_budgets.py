@@ -1,0 +1,106 @@
+"""Few coalitions a feature: which design is taken, what it gains, and errors that stay honest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from polynomial import Polynomial
+from whybox.samplers import coalitions
+from whybox.solvers import least_squares
+from whybox.solvers.choose import choose_estimator
+from whybox.solvers.least_squares import solve_least_squares
+from whybox.solvers.odd_gp import solve_odd_gp
+from whybox.typing import Bools, Estimate, Floats, Ints
+
+Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
+D = 12
+SOLVERS: list[Solver] = [solve_odd_gp, solve_least_squares]
+
+
+def draw(budget: int, seed: int, scheme: str) -> Bools:
+    return coalitions(D, budget, np.random.default_rng(seed), scheme=scheme)
+
+
+def solve(solver: Solver, game: Polynomial, budget: int, seed: int, scheme: str) -> Estimate:
+    codes = draw(budget, seed, scheme)
+    return solver(codes, game(codes), *game.ends())
+
+
+def median_error(solver: Solver, budget: int, scheme: str) -> float:
+    """Relative, over 40 games of first to fourth order with 3 right-hand sides each."""
+    found = []
+    for seed in range(40):
+        game = Polynomial(D, 3, seed=seed)
+        truth = game.truth()
+        values = solve(solver, game, budget, seed, scheme).values
+        found.append(np.linalg.norm(values - truth, axis=1) / np.linalg.norm(truth, axis=1))
+    return float(np.median(found))
+
+
+def test_border_begins_with_single_features() -> None:
+    codes = draw(2 * D + 6, 0, "border")
+    assert sorted(map(tuple, codes[0 : 2 * D : 2].tolist())) == sorted(map(tuple, np.eye(D, dtype=bool).tolist()))
+    assert codes[0:6:2].sum() == 3, "a budget that is cut short holds single features, too"
+    assert min(codes[2 * D :].sum(axis=1).min(), (~codes[2 * D :]).sum(axis=1).min()) >= 2
+    assert not np.array_equal(codes[: 2 * D], draw(2 * D, 1, "border")), "their order is drawn"
+
+
+@pytest.mark.parametrize(("d", "budget", "scheme"), [
+    (30, 20, "chain"), (30, 58, "chain"), (30, 59, "chain"), (30, 60, "border"), (30, 88, "border"), (30, 90, "leverage"),
+    (300, 598, "chain"), (300, 600, "border"), (300, 1048, "border"), (300, 1050, "leverage"), (200, 3002, "leverage"),
+])  # fmt: skip
+def test_design_for_a_budget(d: int, budget: int, scheme: str) -> None:
+    assert choose_estimator(d, budget).scheme == scheme
+
+
+def test_one_triple_harms_single_features_half_as_much_as_a_permutation() -> None:
+    """Of z_a z_b z_c, each has 2/3. A single feature's step up from the empty coalition says 2; a permutation's steps say 2, -2 and 2."""
+    members = [2, 5, 7]
+
+    def odd(codes: Bools) -> Floats:
+        out: Floats = np.where(codes[:, members], 1.0, -1.0).prod(axis=1)
+        return out
+
+    truth = np.where(np.isin(np.arange(D), members), 2.0 / 3.0, 0.0)
+    single = draw(2 * D, 3, "border")[0::2]
+    alone = single.T @ (odd(single) + 1.0)  # the empty coalition has -1
+    chain = draw(2 * D - 2, 3, "chain")[0::2]
+    path = np.concatenate([np.zeros((1, D), bool), chain[np.argsort(chain.sum(axis=1))], np.ones((1, D), bool)])
+    steps = np.diff(path.astype(int), axis=0).T @ np.diff(odd(path))
+    assert ((alone - truth) ** 2).sum() == pytest.approx(3 * (4 / 3) ** 2)
+    assert ((steps - truth) ** 2).sum() == pytest.approx(2 * (4 / 3) ** 2 + (8 / 3) ** 2)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("budget", [2 * D, 5 * D // 2])
+def test_border_is_closer_than_one_permutation(solver: Solver, budget: int) -> None:
+    assert median_error(solver, budget, "border") < 0.85 * median_error(solver, budget, "chain")
+
+
+def coverage(solver: Solver, budget: int) -> float:
+    inside = []
+    for seed in range(12):
+        game = Polynomial(D, 3, seed=seed, orders=(1, 2, 3, 3, 5))
+        found = solve(solver, game, budget, seed, "border")
+        inside.append(np.abs(found.values - game.truth()) <= 1.96 * found.std_error)
+    return float(np.mean(inside))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("budget", [2 * D, 2 * D + 6, 3 * D - 2])
+def test_errors_cover(solver: Solver, budget: int) -> None:
+    assert 0.9 <= coverage(solver, budget) <= 1.0
+
+
+def test_a_class_that_was_drawn_whole_does_not_make_values_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The saboteur trusts the share that was drawn of a class, however many classes were not looked at."""
+    honest = least_squares.class_weights
+
+    def trusting(size: Ints, d: int) -> tuple[Floats, Floats]:
+        return honest(size, d)[0], np.where(size == 1, 1.0, 0.0)
+
+    monkeypatch.setattr(least_squares, "class_weights", trusting)
+    assert coverage(solve_least_squares, 2 * D) < 0.2
