@@ -43,7 +43,7 @@ def game(make, d, m, games=5):
     return codes, values[:, :-2], values[:, -2], values[:, -1]
 
 
-# pairs a feature from which the steps change: 1.25, 4, 6 and 6.5; and more pairs than hyper-parameters are fitted to
+# pairs a feature from which the steps change: 1.25, 4, 6, 6.5 and 16; and more pairs than hyper-parameters are fitted to
 @pytest.mark.parametrize(("d", "m"), [(32, 64), (12, 100), (5, 20), (8, 100), (8, 110), (12, 220), (6, 60), (4, 12), (10, 840)])
 @pytest.mark.parametrize("make", [smooth, sparse])
 def test_values_and_errors_are_those_of_numpy(make, d, m, monkeypatch):

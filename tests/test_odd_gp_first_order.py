@@ -99,3 +99,18 @@ def test_networks_gain_from_both(without: str, monkeypatch: pytest.MonkeyPatch) 
         improved = odd_gp_fit.improved
         monkeypatch.setattr("whybox.solvers.odd_gp.improved", lambda data, *rest: improved(replace(data, even=None), *rest))
     assert both < error_of_networks(12)
+
+
+def test_networks_gain_from_a_fit_that_begins_on_few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = error_of_networks(24)
+    monkeypatch.setattr(settings, "BEGIN", 10**6)
+    assert begun < 0.98 * error_of_networks(24)
+
+
+def test_schedule_of_a_fit() -> None:
+    """Pairs and cycles: few pairs, pairs from which single interactions are looked for, and twice as many as a fit begins with."""
+    assert settings.schedule(40, 20) == [(40, 1)]
+    assert settings.schedule(319, 20) == [(319, 3)]
+    assert settings.schedule(320, 20) == [(160, 5), (320, 1)]
+    assert settings.schedule(900, 20) == [(160, 5), (400, 1)]
+    assert settings.schedule(900, 30) == [(400, 3)]

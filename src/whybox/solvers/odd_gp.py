@@ -133,7 +133,8 @@ class Design:
             plain = first_prior(replace(data, even=None), scaled(guess), settings.PLAIN_NOISES, settings.PLAIN_STRENGTHS)
             terms, rest, s2 = self._screened(triples, data, self._posterior(data, plain, None), plain)
         if n >= settings.FEW * d:
-            prior = improved(rest.first(settings.FIT_PAIRS), prior, settings.CYCLES[n >= settings.TRIPLES * d])
+            for pairs, cycles in settings.schedule(n, d):
+                prior = improved(rest.first(pairs), prior, cycles)
         if terms is not None:
             terms = replace(terms, variance=terms.variance * (s2 / prior.scale))
         fit = self._posterior(data, prior, terms)

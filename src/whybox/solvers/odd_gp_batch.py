@@ -144,7 +144,8 @@ class _Solver:
             plain = fit.first_prior(replace(games, even=None), fit.scaled(guess), settings.PLAIN_NOISES, settings.PLAIN_STRENGTHS)
             terms, rest, s2, _ = self._screened(games, self._posterior(games, plain, None), plain)
         if n >= settings.FEW * d:
-            prior = fit.improved(rest.first(settings.FIT_PAIRS), prior, settings.CYCLES[n >= settings.TRIPLES * d])
+            for pairs, cycles in settings.schedule(n, d):
+                prior = fit.improved(rest.first(pairs), prior, cycles)
         if terms is not None:
             terms = replace(terms, variance=terms.variance * (s2 / prior.scale)[:, None])
         found = self._posterior(games, prior, terms)

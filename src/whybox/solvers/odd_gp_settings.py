@@ -3,6 +3,8 @@
 # of a fit
 CYCLES = 1, 3  # where pairs are few and where single interactions are looked for
 FIT_PAIRS = 400  # hyper-parameters are fitted to the first pairs, at most so many; the values see all of them
+BEGIN = 8  # pairs a feature to begin with, where there are twice as many: steps on them cost little, and full convergence is worth it
+BEGIN_CYCLES = 5
 FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
 WIDEN = 4.0  # how much variance the d fitted relevances add, n pairs: 1 + WIDEN d / n; set by the coverage on trees and networks
@@ -29,3 +31,9 @@ CONSTANT = 100.0  # prior variance of the even part's constant, over the varianc
 LONGEST = 2.0  # of an extrapolation, where 1 is the second step itself; longer ones overshoot
 LEAST_SPREAD = 0.6  # of the errors of leaving one out: where features that matter are few, pairs have likes that give them away
 TINY = 1e-300
+
+
+def schedule(pairs: int, d: int) -> list[tuple[int, int]]:
+    """How hyper-parameters are fitted to so many pairs of d features: pairs and cycles of each stage."""
+    seen, few = min(pairs, FIT_PAIRS), BEGIN * d
+    return [(few, BEGIN_CYCLES), (seen, AGAIN)] if seen >= 2 * few else [(seen, CYCLES[pairs >= TRIPLES * d])]
