@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import whybox as wb
 from polynomial import Polynomial
 from whybox.samplers import coalitions
+from whybox.samplers.coalitions import SCHEMES
 from whybox.solvers import least_squares
 from whybox.solvers.choose import choose_estimator
 from whybox.solvers.least_squares import solve_least_squares
@@ -104,3 +106,15 @@ def test_a_class_that_was_drawn_whole_does_not_make_values_certain(monkeypatch: 
 
     monkeypatch.setattr(least_squares, "class_weights", trusting)
     assert coverage(solve_least_squares, 2 * D) < 0.2
+
+
+@pytest.mark.parametrize("sampling", ["auto", *SCHEMES])
+def test_rounds_of_a_tolerance_that_end_with_all_coalitions_are_exact(sampling: str) -> None:
+    background, x = np.random.default_rng(0).normal(size=(2, 4, 6))
+
+    def model(rows: Floats) -> Floats:
+        out: Floats = rows[:, :3].prod(axis=1) + np.sin(rows).sum(axis=1)
+        return out
+
+    found = wb.KernelSHAP(model, background, sampling=sampling).explain(x, tol=1e-9)  # type: ignore[arg-type]
+    assert np.abs(found.values - wb.ExactSHAP(model, background).explain(x).values).max() < 1e-12

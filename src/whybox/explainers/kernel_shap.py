@@ -278,7 +278,8 @@ class KernelSHAP(Hints):
         if self.l1_reg is not None:
             solve = partial(solve_sparse, keep=self.l1_reg, solve=solve)
         if chosen.exact:
-            return Plan(coalitions(d, max(m, 2), rng), solve, complete=True)
+            scheme = "leverage" if self.sampling == "auto" else self.sampling  # that of the rounds of tol= before it
+            return Plan(coalitions(d, max(m, 2), rng, scheme=scheme), solve, complete=True)
         learnt = self.surrogate is not None and self.surrogate.trusted
         scheme = self.sampling if self.sampling != "auto" else "leverage" if learnt else chosen.scheme
         return Plan(coalitions(d, m, rng, scheme=scheme), solve)
