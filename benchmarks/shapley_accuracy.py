@@ -25,7 +25,7 @@ from _measure import conditions, save, spread, table
 from _peers import ALL_PEERS, PEERS, SkippedError
 
 from whybox.samplers import coalitions
-from whybox.solvers.choose import choose_estimator
+from whybox.solvers.choose import choose_estimator, scheme_for
 from whybox.solvers.least_squares import solve_least_squares
 from whybox.typing import Estimate
 
@@ -36,7 +36,8 @@ def whybox_values(game: Game, asked: int, seed: int, auto: bool) -> tuple[Estima
     """Estimate for all rows, and CPU milliseconds a row."""
     d = game.x.shape[1]
     choice = choose_estimator(d, asked - 2)
-    codes = coalitions(d, asked - 2, np.random.default_rng([seed, d]), scheme=choice.scheme)
+    scheme = choice.scheme if auto else scheme_for(d, asked - 2, linear=True)
+    codes = coalitions(d, asked - 2, np.random.default_rng([seed, d]), scheme=scheme)
     empty, full = game.ends()
     v = game.values(codes)
     began = time.process_time()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -124,7 +125,11 @@ def _plans(job: Job, width: Width, plan: Callable[[int, int], Plan], budget: Cal
         return []
     rounds = _rounds(width.d, budget(width.d, job.bound.draws), tol)
     check_size(job, width, rounds[-1])
-    return [plan(width.d, m) for m in rounds]
+    plans = [plan(width.d, m) for m in rounds]
+    for less, more in pairwise(plans):
+        if not np.array_equal(less.codes, more.codes[: len(less.codes)]):  # answers to the first would pass for answers to the second
+            raise RuntimeError(f"plan: the {len(less.codes)} coalitions of one round are not the first {len(less.codes)} of the next")
+    return plans
 
 
 def _rounds(d: int, most: int, tol: float | None) -> list[int]:

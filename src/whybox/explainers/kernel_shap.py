@@ -20,7 +20,7 @@ from whybox.explainers.exact_shap import check_link
 from whybox.explanations import Attribution, Interactions
 from whybox.samplers import coalitions
 from whybox.samplers.coalitions import SCHEMES
-from whybox.solvers.choose import choose_estimator
+from whybox.solvers.choose import choose_estimator, scheme_for
 from whybox.solvers.least_squares import solve_least_squares
 from whybox.solvers.odd_gp import solve_odd_gp
 from whybox.solvers.sparse import check_keep, solve_sparse
@@ -48,7 +48,8 @@ class KernelSHAP(Hints):
         space: what may vary, instead of a background.
         output: which output of the model, see :func:`whybox.as_model`. Default "auto".
         estimator: "auto" (default), "odd GP" or "least squares".
-        sampling: "auto" (default), "leverage", "kernel", "chain" or "border", see :func:`whybox.samplers.coalitions`.
+        sampling: "leverage", "kernel", "chain" or "border", see :func:`whybox.samplers.coalitions`. "auto" (default): "chain" below 2 d
+            coalitions, "border" below 3 d (of least squares 3.5 d), from there on and with a surrogate "leverage".
         link: "identity" (default), or "logit" to explain probabilities in log-odds: values, base values and predictions.
         l1_reg: None (default) estimates every feature. A number of features, "aic" or "bic" selects features by the lasso, as shap does by
             default, and sets the others to 0; their standard errors are then NaN. What they add is shared out equally among those that
@@ -277,9 +278,9 @@ class KernelSHAP(Hints):
         solve = chosen.solve if self.estimator == "auto" or chosen.exact else ESTIMATORS[self.estimator]
         if self.l1_reg is not None:
             solve = partial(solve_sparse, keep=self.l1_reg, solve=solve)
-        if chosen.exact:
-            scheme = "leverage" if self.sampling == "auto" else self.sampling  # that of the rounds of tol= before it
-            return Plan(coalitions(d, max(m, 2), rng, scheme=scheme), solve, complete=True)
-        learnt = self.surrogate is not None and self.surrogate.trusted
-        scheme = self.sampling if self.sampling != "auto" else "leverage" if learnt else chosen.scheme
-        return Plan(coalitions(d, m, rng, scheme=scheme), solve)
+        scheme: str = self.sampling
+        if scheme == "auto":
+            learnt = self.surrogate is not None and self.surrogate.trusted
+            linear = (chosen.name if self.estimator == "auto" else self.estimator) == "least squares"
+            scheme = "leverage" if chosen.exact or learnt else scheme_for(d, m, linear=linear)
+        return Plan(coalitions(d, max(m, 2), rng, scheme=scheme), solve, complete=chosen.exact)

@@ -18,8 +18,7 @@ Solver = Callable[[Bools, Floats, Floats, Floats], Estimate]
 _MOST_EXACT = 20  # features: a million coalitions
 _MOST_FEATURES = 256
 _MOST_PAIRS = 1500
-_FEW = 3.0  # coalitions a feature from which independent pairs are the better design for the process
-_FEW_LINEAR = 3.5  # and for least squares, which looks at no even part
+_FEW = {False: 3.0, True: 3.5}  # coalitions a feature from which independent pairs are the better design: the process, least squares
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,8 @@ def choose_estimator(d: int, budget: int) -> Choice:
 
     The exact values where the budget pays for them; the odd Gaussian process otherwise, which has the least error of all estimators from
     two to fifty coalitions a feature (benchmarks/shapley_accuracy.py), and whose time grows with the cube of the pairs; least squares where
-    that is too much. A call that goes on until a tolerance is met chooses once, for the most that it may ask, so that its draws are nested.
+    that is too much. A call that goes on until a tolerance is met chooses anew for each of its rounds. The first is of four coalitions a
+    feature, from which on the scheme is always "leverage", so that its draws are nested.
 
     Args:
         d: number of features.
@@ -75,22 +75,29 @@ def choose_estimator(d: int, budget: int) -> Choice:
     if d > 1 and budget < 2:
         raise BudgetError(f"budget: {d} features need at least one pair of coalitions, got a budget of {budget}; give 2 or more")
     if d <= _MOST_EXACT and budget >= 2**d - 2:
-        return Choice("chain", solve_exact, "exact", True, f"the budget covers all 2**{d} coalitions")
+        return Choice("leverage", solve_exact, "exact", True, f"the budget covers all 2**{d} coalitions")
     if d > _MOST_FEATURES:
         reason = f"{d} features are more than the {_MOST_FEATURES} for which the odd GP is affordable"
-        return Choice(_scheme(d, budget, _FEW_LINEAR), solve_least_squares, "least squares", False, reason)
+        return Choice(scheme_for(d, budget, linear=True), solve_least_squares, "least squares", False, reason)
     if budget // 2 > _MOST_PAIRS:
         reason = f"{budget // 2} pairs are more than the {_MOST_PAIRS} for which the odd GP is affordable"
-        return Choice("leverage", solve_least_squares, "least squares", False, reason)
-    return Choice(_scheme(d, budget, _FEW), solve_odd_gp, "odd GP", False, f"{budget} coalitions do not cover the 2**{d} of {d} features")
+        return Choice(scheme_for(d, budget, linear=True), solve_least_squares, "least squares", False, reason)
+    reason = f"{budget} coalitions do not cover the 2**{d} of {d} features"
+    return Choice(scheme_for(d, budget, linear=False), solve_odd_gp, "odd GP", False, reason)
 
 
-def _scheme(d: int, budget: int, few: float) -> str:
-    """The best design for a budget, of which ``few`` coalitions a feature are enough for independent pairs.
+def scheme_for(d: int, budget: int, *, linear: bool) -> str:
+    """The best scheme for d features and a budget of coalitions that does not pay for all.
 
-    Before these, every feature alone, at both ends of the game: a third-order interaction does half as much harm there as on the way of a
-    permutation. One pair less is what a permutation needs to determine all values.
+    One permutation determines all values by as few pairs as can be. With one pair more every feature is asked alone, at both ends of the
+    game, where an interaction of three features makes half the squared error that it makes on a permutation's way. Then independent pairs.
+
+    Args:
+        d: number of features.
+        budget: coalitions; of an odd number one is left unspent.
+        linear: least squares are to read them, not the odd Gaussian process.
     """
-    if budget // 2 < d:
+    pairs = budget // 2
+    if pairs < d:
         return "chain"
-    return "border" if budget < few * d else "leverage"
+    return "border" if 2 * pairs < _FEW[linear] * d else "leverage"

@@ -46,9 +46,9 @@ def solve_least_squares(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats
 
     The standard error is the sandwich estimate from the pairs' residuals, shrunk to their pooled variance as their leverage grows, and
     widened by Student's quantile where they are few. What was drawn of a size class has no sampling error, and is left out of it in
-    proportion, where all classes are there and pairs are three times as many as features; before, values err by what was not looked at.
-    Where the pairs determine no more than the values themselves, residuals say nothing, and the spread of the game around equal values
-    stands in for them.
+    proportion, where all classes are there and pairs are three times as many as features, or nothing is left to draw. With fewer it is not:
+    a class drawn whole says nothing about those that were not looked at. Where the pairs determine no more than the values themselves,
+    residuals say nothing, and the spread of the game around equal values stands in for them.
 
     Args:
         codes: (m, d) coalitions, row 2i + 1 the complement of row 2i.

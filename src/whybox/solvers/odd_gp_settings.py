@@ -3,7 +3,7 @@
 # of a fit
 CYCLES = 1, 3  # where pairs are few and where single interactions are looked for
 FIT_PAIRS = 400  # hyper-parameters are fitted to the first pairs, at most so many; the values see all of them
-BEGIN = 8  # pairs a feature to begin with, where there are twice as many: steps on them cost little, and full convergence is worth it
+BEGIN = 8  # pairs a feature to begin with, where there are twice as many: steps on them cost little, and nearing the optimum is worth it
 BEGIN_CYCLES = 5
 FEW = 1.25  # pairs a feature below which relevances stay in proportion to the values
 REFINED = 6.0  # pairs a feature below which the first guess is worth a second look
