@@ -150,6 +150,15 @@ def test_a_class_that_was_drawn_whole_does_not_make_values_certain(monkeypatch: 
     assert coverage(solve_least_squares, 2 * D)[0] < 0.2
 
 
+def test_few_pairs_of_every_size_do_not_make_single_features_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The saboteur takes the share that was drawn of a class at its word where pairs are few, though every class was looked at."""
+    size = np.minimum(codes_size := draw(3 * D, 0, "border")[0::2].sum(axis=1), D - codes_size)
+    assert set(size.tolist()) == set(range(1, D // 2 + 1))
+    assert coverage(solve_least_squares, 3 * D)[0] >= 0.95
+    monkeypatch.setattr(least_squares, "_MANY", 0)
+    assert coverage(solve_least_squares, 3 * D)[0] < 0.9
+
+
 @pytest.mark.parametrize("sampling", ["auto", *SCHEMES])
 def test_rounds_of_a_tolerance_that_end_with_all_coalitions_are_exact(sampling: str) -> None:
     background, x = np.random.default_rng(0).normal(size=(2, 4, 6))
