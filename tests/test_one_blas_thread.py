@@ -11,10 +11,13 @@ import pytest
 import scipy.linalg  # noqa: F401  # loads its own BLAS
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
+import whybox as wb
 from whybox.samplers import coalitions
-from whybox.solvers import odd_gp
+from whybox.solvers import control_variate, least_squares, local_linear, odd_gp
 from whybox.solvers._threads import one_blas_thread, threads_for
+from whybox.solvers.least_squares import solve_least_squares
 from whybox.solvers.odd_gp import solve_odd_gp
+from whybox.solvers.spectral_gp import Guide
 
 
 def threads():
@@ -134,19 +137,35 @@ def test_a_fit_that_begins_meanwhile_does_not_put_one_thread_back():
         assert set(threads().values()) == {left}
 
 
+CODES = coalitions(8, 60, np.random.default_rng(0))
+GAME = (CODES[:, 0] & CODES[:, 1] & CODES[:, 2]).astype(float)[None]
+ENDS = np.zeros(1), np.ones(1)
+ROWS = np.random.default_rng(1).normal(size=(40, 8))
+
+
+def lime():
+    wb.LIME(lambda x: np.tanh(x[:, 0]) * x[:, 1], ROWS, min_score=None).explain(ROWS[:2], budget=200)
+
+
 @pytest.mark.usefixtures("three")
-def test_the_odd_process_works_on_one_thread(monkeypatch):
+@pytest.mark.parametrize(("where", "name", "run"), [
+    (odd_gp, "factorised", lambda: solve_odd_gp(CODES, GAME, *ENDS)),
+    (least_squares, "_pseudo_inverse", lambda: solve_least_squares(CODES, GAME, *ENDS)),
+    (control_variate, "apply_each", lambda: control_variate.control_coefficients(CODES, GAME, *ENDS, Guide(np.zeros((1, 8)), GAME, *ENDS))),
+    (local_linear, "moments", lime),
+    (np.linalg, "solve", lime),  # of the control variate
+], ids=["odd GP", "least squares", "fitted surrogate", "local fit", "LIME's control variate"])  # fmt: skip
+def test_what_last_digits_depend_on_is_found_on_one_thread(where, name, run, monkeypatch):
+    """OpenBLAS rounds what it shares out among threads otherwise, and workers have other threads than the process that started them."""
     seen = []
-    plain = odd_gp.factorised
+    plain = getattr(where, name)
 
-    def watched(*args):
+    def watched(*args, **options):
         seen.append(set(threads().values()))
-        return plain(*args)
+        return plain(*args, **options)
 
-    monkeypatch.setattr(odd_gp, "factorised", watched)
-    codes = coalitions(8, 60, np.random.default_rng(0))
-    game = (codes[:, 0] & codes[:, 1] & codes[:, 2]).astype(float)[None]
-    solve_odd_gp(codes, game, np.zeros(1), np.ones(1))
+    monkeypatch.setattr(where, name, watched)
+    run()
     assert seen
     assert all(one == {1} for one in seen)
     assert set(threads().values()) == {3}

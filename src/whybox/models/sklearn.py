@@ -112,7 +112,7 @@ def _of_estimator(estimator: Any, options: Options) -> Model:
 
 def _outputs(estimator: Any, classifier: bool) -> dict[Output, Callable[..., Any]]:
     """The outputs that an estimator has, best first."""
-    from sklearn.base import is_clusterer, is_regressor
+    from sklearn.base import is_regressor
 
     proba, decision, predict = (method(estimator, key) for key in _OUTPUT_OF)
     margin = _MARGIN.get(_package(final_step(estimator)))
@@ -125,7 +125,7 @@ def _outputs(estimator: Any, classifier: bool) -> dict[Output, Callable[..., Any
         there["decision"] = decision
     elif classifier and predict is not None and margin is not None:
         there["decision"] = partial(predict, **margin)
-    if not there and predict is not None and not classifier and not is_clusterer(estimator):
+    if not there and predict is not None and not classifier and not _is_clusterer(estimator):
         there["value"] = predict
     return there
 
@@ -164,6 +164,13 @@ def _is_classifier(estimator: Any) -> bool:
     from sklearn.base import is_classifier
 
     return bool(is_classifier(estimator))
+
+
+def _is_clusterer(estimator: Any) -> bool:
+    import sklearn.base
+
+    told = getattr(sklearn.base, "is_clusterer", None)  # since scikit-learn 1.6
+    return bool(told(estimator)) if told is not None else getattr(estimator, "_estimator_type", None) == "clusterer"
 
 
 def _class_names(estimator: Any, kind: str) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from whybox.solvers._threads import threads_for
+from whybox.solvers._threads import one_blas_thread, threads_for
 from whybox.typing import Floats, Ints
 
 _ROWS = 32  # explained rows at once; fixed, because the shape of a matrix product decides its last bits
@@ -114,16 +114,19 @@ def limit(levels: NDArray[Any], values: Floats, shares: Floats, x_levels: Ints, 
     mean = values.mean(axis=0)
     for s in chunks:
         hot = _one_hot(levels[s], place, total)
-        gram += hot.T @ hot
-        cross += hot.T @ (values[s] - mean)
+        with one_blas_thread():  # which the last digits of all explained rows depend on, here and below
+            gram += hot.T @ hot
+            cross += hot.T @ (values[s] - mean)
     gram[np.arange(total), np.arange(total)] += 1e-6 * len(levels)
-    effect: Floats = np.linalg.solve(gram, cross).astype(np.float64)  # (total, q) additive part
+    with one_blas_thread():
+        effect: Floats = np.linalg.solve(gram, cross).astype(np.float64)  # (total, q) additive part
     n = len(x_levels)
     own = np.where(x_levels >= 0, place[np.arange(d), x_levels], -1)  # (n, d)
     coefficients, base = np.zeros((n, d, q)), np.zeros((n, q))
     noise, chance = np.zeros(q), np.where(own >= 0, shares[np.arange(d), x_levels], 0.0)
     for s in chunks:
-        noise += ((values[s] - mean - _one_hot(levels[s], place, total) @ effect) ** 2).sum(axis=0) / len(levels) ** 2
+        with one_blas_thread():
+            noise += ((values[s] - mean - _one_hot(levels[s], place, total) @ effect) ** 2).sum(axis=0) / len(levels) ** 2
     for start in range(0, n, _ROWS):
         rows = np.arange(start, min(start + _ROWS, n))
         filled = own[np.resize(rows, _ROWS)]
@@ -134,13 +137,14 @@ def limit(levels: NDArray[Any], values: Floats, shares: Floats, x_levels: Ints, 
         sums = np.zeros((q, total, _ROWS))
         for s in chunks:
             hot = _one_hot(levels[s], place, total)
-            weight = np.exp((d - hot @ mark) * (-0.5 / width**2)).astype(np.float64)  # counts are exact in any order
-            rest = values[s] - mean - hot @ effect
             # In float64: products of float32 round other columns of a block otherwise, and a row would depend on its place.
             across = np.ascontiguousarray(hot.T, dtype=np.float64)
-            weight_at += across @ weight
-            for j in range(q):
-                sums[j] += across @ (weight * rest[:, j, None])
+            with one_blas_thread():
+                weight = np.exp((d - hot @ mark) * (-0.5 / width**2)).astype(np.float64)  # counts are exact in any order
+                rest = values[s] - mean - hot @ effect
+                weight_at += across @ weight
+                for j in range(q):
+                    sums[j] += across @ (weight * rest[:, j, None])
         for i, row in enumerate(rows.tolist()):
             coefficients[row], base[row] = _one(filled[i], weight_at[:, i], sums[:, :, i], effect, shares, place, pull)
     spread = np.maximum(chance * (1.0 - chance), 1.0 / len(levels))

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from whybox.solvers._pairs import apply_each, odd_part
+from whybox.solvers._threads import one_blas_thread
 from whybox.solvers.spectral_gp import Guide
 from whybox.typing import Bools, Estimate, Floats
 
@@ -51,8 +52,9 @@ def control_coefficients(codes: Bools, v: Floats, v_empty: Floats, v_full: Float
     free = n - d
     if free < _LEAST_FREE:
         return np.where(((model.g - tree.g) ** 2).sum(axis=1) < (model.g**2).sum(axis=1), 1.0, 0.0)
-    basis, _ = np.linalg.qr(model.z)
-    rest, tree_rest = (g - apply_each(basis, apply_each(basis.T, g)) for g in (model.g, tree.g))
+    with one_blas_thread():
+        basis, _ = np.linalg.qr(model.z)
+        rest, tree_rest = [g - apply_each(basis, apply_each(basis.T, g)) for g in (model.g, tree.g)]
     power = (tree_rest**2).sum(axis=1)
     beta = np.where(power > 0, (rest * tree_rest).sum(axis=1) / np.where(power > 0, power, 1.0), 0.0)
     beta = np.clip(beta, 0.0, _MOST)

@@ -9,6 +9,7 @@ from scipy import linalg, stats
 from scipy.special import gammaln
 
 from whybox.solvers._pairs import Pairs, apply_each, odd_part
+from whybox.solvers._threads import one_blas_thread
 from whybox.typing import Bools, Estimate, Floats, Ints
 
 _MANY = 3  # pairs a feature from which the share that was drawn of a size class counts
@@ -80,9 +81,10 @@ def solve_least_squares(codes: Bools, v: Floats, v_empty: Floats, v_full: Floats
     d = codes.shape[1]
     if d == 1:
         return Estimate(values=pairs.total[:, None].copy(), std_error=np.zeros((len(pairs.total), 1)), method="least squares")
-    fit = fit_linear(pairs)
-    info = {"pairs": len(pairs.z), "dof": fit.dof}
-    return Estimate(values=fit.values, std_error=linear_error(pairs, fit), method="least squares", info=info)
+    with one_blas_thread():
+        fit = fit_linear(pairs)
+        error = linear_error(pairs, fit)
+    return Estimate(values=fit.values, std_error=error, method="least squares", info={"pairs": len(pairs.z), "dof": fit.dof})
 
 
 def fit_linear(pairs: Pairs) -> LinearFit:

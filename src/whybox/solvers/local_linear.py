@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox.solvers import _complements as complements
+from whybox.solvers._threads import one_blas_thread
 from whybox.solvers.linear import Moments, Selection, moments, r2, ridge, select, std_error
 from whybox.typing import Bools, Floats
 
@@ -54,6 +55,7 @@ class LocalFit:
     weight: Floats
 
 
+@one_blas_thread()
 def fit_local(
     z: NDArray[Any],
     w: Floats,
