@@ -484,3 +484,28 @@ def test_a_summary_scales_by_what_is_there():
     assert sorted(space.weights) == [1 / 3] * 3
     space = summarize(np.array([[0.0], [0.1], [np.inf], [np.inf], [-np.inf], [9.0], [9.1], [9.2]]), 4)
     assert sorted(space.weights) == [1 / 8, 2 / 8, 2 / 8, 3 / 8]
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+def test_columns_of_objects_stay_objects_whatever_a_batch_holds(arrays):
+    """pandas makes strings of a batch that holds no None, and dates of one that holds Timestamps; the model was trained on neither."""
+    cells = {"word": ["x", "y", None, "x"], "day": [None, *pd.date_range("2024", periods=3)], "number": [0, 1.5, 2, 3]}
+    x = pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in cells.items()})
+
+    def worth(rows):
+        assert rows.dtypes.tolist() == [object] * 3
+        word, day = [w is None for w in rows["word"]], [3 if d is None else d.day for d in rows["day"]]
+        return np.array(word, float) * np.array(day) + rows["number"].to_numpy(dtype=float)
+
+    model = Model(worth, feature_names=tuple(cells), wants_frame=True)
+    given = (x.to_numpy(), x.to_numpy()) if arrays else (x, x)
+    found = ExactSHAP(model, given[1]).explain(given[0][:2])
+
+    def of(places):
+        return worth(
+            pd.DataFrame({c: pd.Series([cells[c][int(i)] for i in at], dtype=object) for c, at in zip(cells, places.T, strict=True)})
+        )
+
+    places = np.repeat(np.arange(4.0)[:, None], 3, axis=1)
+    np.testing.assert_allclose(found.base_values, worth(x).mean())
+    np.testing.assert_allclose(found.values, shapley_values(of, places[:2], places), atol=1e-12)

@@ -15,9 +15,22 @@ from whybox.spaces._columns import cell_codes
 from whybox.typing import Bools, Ints, Rows
 
 
-def _plain(column: Any) -> Any:
+def plain(column: Any) -> Any:
     """A frame's column without pandas' wrapper around NumPy arrays."""
     return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+
+
+def frame_of(columns: list[Any], names: Any) -> Any:
+    """A DataFrame of columns (n,), arrays of NumPy and of pandas, each in the dtype that it has, with an index of column names.
+
+    pandas looks into columns of objects and makes strings and dates of them, or not, by what a batch happens to hold.
+    """
+    import pandas as pd
+
+    kept = [pd.Series(part, dtype=object, copy=False) if part.dtype == object else part for part in columns]
+    frame = pd.DataFrame(dict(enumerate(kept)), index=pd.RangeIndex(len(columns[0])), copy=False)
+    frame.columns = names
+    return frame
 
 
 @dataclass(frozen=True)
@@ -35,15 +48,15 @@ class FrameColumns:
     def __post_init__(self) -> None:
         kinds: dict[Any, list[int]] = {}
         for j, dtype in enumerate(self.x.dtypes):
-            plain = isinstance(dtype, np.dtype) and dtype.kind in "biufMm"
-            kinds.setdefault(dtype if plain else ("extension", j), []).append(j)
+            numeric = isinstance(dtype, np.dtype) and dtype.kind in "biufMm"
+            kinds.setdefault(dtype if numeric else ("extension", j), []).append(j)
         blocks: list[tuple[Ints, ArrayColumns | None, Any]] = []
         for where in kinds.values():
             part, back = self.x.iloc[:, where], self.background.iloc[:, where]
             if isinstance(self.x.dtypes.iloc[where[0]], np.dtype) and self.x.dtypes.iloc[where[0]].kind in "biufMm":
                 blocks.append((np.array(where), ArrayColumns(part.to_numpy(), back.to_numpy()), None))
             else:
-                blocks.append((np.array(where), None, concat_rows([part, back]).iloc[:, 0].array))
+                blocks.append((np.array(where), None, plain(concat_rows([part, back]).iloc[:, 0])))
         object.__setattr__(self, "_blocks", blocks)
 
     @property
@@ -77,8 +90,7 @@ class FrameColumns:
                 if columns is not None
                 else values.take(np.where(spread(where)[:, 0], rows, self.n + drawn))
                 for where, columns, values in self._blocks  # type: ignore[attr-defined]  # set in __post_init__
-            ],
-            n * m * b,
+            ]
         )
 
     def pick(self, instances: Ints, mask: Bools, draws: Ints) -> Rows:
@@ -89,8 +101,7 @@ class FrameColumns:
                 if columns is not None
                 else values.take(np.where(mask[:, where[0]], instances, self.n + draws))
                 for where, columns, values in self._blocks  # type: ignore[attr-defined]
-            ],
-            len(instances),
+            ]
         )
 
     def gather(self, donors: Ints) -> Rows:
@@ -101,12 +112,12 @@ class FrameColumns:
             columns.gather(donors[:, where]) if columns is not None else values.take(place[:, where[0]])
             for where, columns, values in blocks
         ]
-        return self._assemble(parts, len(donors))
+        return self._assemble(parts)
 
-    def _assemble(self, parts: list[Any], rows: int) -> Rows:
+    def _assemble(self, parts: list[Any]) -> Rows:
         import pandas as pd
 
-        names = self.x.columns.view()  # no list, of which tuples would come back as another kind of index; the model may rename it
+        names = self.x.columns.copy()  # no list, of which tuples would come back as another kind of index; the model may rename it
         blocks = self._blocks  # type: ignore[attr-defined]
         if len(blocks) == 1 and blocks[0][1] is not None:
             return pd.DataFrame(parts[0], columns=names, copy=False)
@@ -114,9 +125,7 @@ class FrameColumns:
         for (where, array, _), part in zip(blocks, parts, strict=True):
             for i, j in enumerate(where.tolist()):
                 columns[j] = part[:, i] if array is not None else part
-        frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(rows), copy=False)
-        frame.columns = names
-        return frame
+        return frame_of(columns, names)
 
     def explained(self, start: int, stop: int) -> Rows:
         """See :class:`Columns`."""
@@ -125,7 +134,7 @@ class FrameColumns:
     def cells(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """See :class:`Columns`."""
         both = concat_rows([self.x, self.background])
-        codes = np.stack([cell_codes(_plain(both.iloc[:, j])) for j in range(self.d)], axis=1)
+        codes = np.stack([cell_codes(plain(both.iloc[:, j])) for j in range(self.d)], axis=1)
         return codes[: self.n], codes[self.n :]
 
     def digest(self) -> str:

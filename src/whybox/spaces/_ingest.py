@@ -98,7 +98,8 @@ def join(x: Any, background: Any, model: Model) -> tuple[Columns, tuple[str, ...
         if model.wants_frame and model.feature_names is not None:
             import pandas as pd
 
-            return FrameColumns(*(pd.DataFrame(part, columns=list(names)) for part in (columns.x, columns.background))), names
+            kept: Any = object if columns.x.dtype == object else None  # which pandas would else look into, in each of both for itself
+            return FrameColumns(*(pd.DataFrame(part, columns=list(names), dtype=kept) for part in (columns.x, columns.background))), names
         if model.place is not None:
             columns = ArrayColumns(model.place(columns.x), model.place(columns.background))
         return columns, names

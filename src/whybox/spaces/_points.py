@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 from whybox._arrays import is_frame, is_numpy, namespace, to_numpy
 from whybox._devices import send
 from whybox.spaces._array_columns import ArrayColumns
-from whybox.spaces._frame_columns import FrameColumns
+from whybox.spaces._frame_columns import FrameColumns, frame_of, plain
 from whybox.spaces._levels import Column, as_numbers, stack_levels
 from whybox.typing import Floats, Ints, Rows
 
@@ -212,18 +212,16 @@ class Points:
         import pandas as pd
 
         at = {j: i for i, j in enumerate(where.tolist())}
-        made: dict[int, Any] = {}
+        made: list[Any] = []
         for j, dtype in enumerate(background.dtypes):
             if j in at:
                 column = values[:, at[j]]
                 wider: Any = "float64" if isinstance(dtype, np.dtype) else "Float64"  # of whole numbers
-                made[j] = pd.array(column, dtype=dtype if pd.api.types.is_float_dtype(dtype) else wider)
+                made.append(pd.array(column, dtype=dtype if pd.api.types.is_float_dtype(dtype) else wider))
             else:
                 assert picked is not None
-                made[j] = background.iloc[:, j].array.take(picked[:, j])
-        frame = pd.DataFrame(made, index=pd.RangeIndex(len(u)), copy=False)
-        frame.columns = background.columns
-        return frame
+                made.append(plain(background.iloc[:, j]).take(picked[:, j]))
+        return frame_of(made, background.columns.copy())
 
 
 def column(parts: tuple[Any, Any], j: int) -> Any:

@@ -129,7 +129,7 @@ def _library_is_kept(bench: Bench, convert: Callable[[Floats, str], Array], dtyp
 
 
 def frames_reach_the_model_unchanged(bench: Bench) -> None:
-    """8. A DataFrame's columns, dtypes, categories and missing values reach the model, and columns are matched by name."""
+    """8. A DataFrame's columns, dtypes, categories, objects and missing values reach the model, and columns are matched by name."""
     import pandas as pd
 
     bench.only_tables("they have no columns")
@@ -145,6 +145,8 @@ def frames_reach_the_model_unchanged(bench: Bench) -> None:
                 "gap": np.where(rows[:, 5] > 0.5, np.nan, rows[:, 5]),
                 "share": rows[:, 6].astype(np.float32),
                 "sign": rows[:, 7] > 0,
+                "note": pd.Series(["late" if r > 0 else None for r in rows[:, 3]], dtype=object),
+                "when": pd.Series([pd.Timestamp(2024, 1, 1 + int(r > 0)) for r in rows[:, 2]], dtype=object),
             }
         )
 
@@ -154,7 +156,9 @@ def frames_reach_the_model_unchanged(bench: Bench) -> None:
         named = (rows["name"] == "b").to_numpy(dtype=np.float64)
         gap = np.where(np.isnan(rows["gap"].to_numpy()), 0.3, rows["gap"].to_numpy())
         first = rows["size"].to_numpy() * up + 0.1 * rows["count"].to_numpy() * named
-        return first + 0.2 * maybe + gap + rows["share"].to_numpy() * rows["sign"].to_numpy()
+        told = np.array([0.5 if note is None else 0.1 * len(note) for note in rows["note"]])
+        day = np.array([when.day for when in rows["when"]], dtype=np.float64)
+        return first + 0.2 * maybe + gap + rows["share"].to_numpy() * rows["sign"].to_numpy() + told * day
 
     def same_kinds(a: Any, b: Any) -> bool:
         return list(a.dtypes.items()) == list(b.dtypes.items())
@@ -166,7 +170,12 @@ def frames_reach_the_model_unchanged(bench: Bench) -> None:
     for batch in model.batches:
         whole = isinstance(batch, pd.DataFrame) and same_kinds(batch, x)
         came = dict(batch.dtypes) if isinstance(batch, pd.DataFrame) else type(batch).__name__
-        expect(whole, f"a DataFrame with the columns and dtypes {dict(x.dtypes)}", came, "compose column by column, each in its dtype")
+        expect(
+            whole,
+            f"a DataFrame with the columns and dtypes {dict(x.dtypes)}",
+            came,
+            "compose column by column, each in its dtype, also where pandas would guess another one from objects",
+        )
     shuffled = x[x.columns[::-1]]
     gap = difference(explainer.explain(shuffled, **bench.few()), e)
     expect(not gap, "columns in another order to be matched by name", gap, "select columns by the background's names")

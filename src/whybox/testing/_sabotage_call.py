@@ -128,6 +128,11 @@ def columns_to_objects(rows: Any) -> Any:
     return rows.astype(object) if is_frame(rows) and len(set(rows.dtypes)) > 1 else rows
 
 
+def objects_to_guesses(rows: Any) -> Any:
+    """What pandas makes of columns of objects, by what a batch happens to hold."""
+    return rows.infer_objects() if is_frame(rows) else rows
+
+
 def first_eight(background: Any) -> Any:
     """A large background is cut in silence."""
     return take_rows(background, np.arange(min(n_rows(background), 8)))

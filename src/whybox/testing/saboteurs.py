@@ -117,6 +117,7 @@ SABOTEURS: tuple[Saboteur, ...] = (
     Saboteur("knows only NumPy", "array_api_is_kept", _rows(_sabotage_call.strict_to_numpy)),
     Saboteur("moves rows to the host", "cuda_equals_cpu", _rows(_sabotage_call.cuda_to_cpu)),
     Saboteur("makes columns objects", "frames_reach_the_model_unchanged", _rows(_sabotage_call.columns_to_objects)),
+    Saboteur("lets pandas guess what objects are", "frames_reach_the_model_unchanged", _rows(_sabotage_call.objects_to_guesses)),
     Saboteur("matches columns by position", "frames_reach_the_model_unchanged", _kind(_sabotage_explainer.RenamesColumns)),
     Saboteur("makes one axis two", "bad_input_is_a_named_error", _before(_sabotage_call.one_axis_to_two)),
     Saboteur("takes None for a seed", "bad_input_is_a_named_error", _before(_sabotage_call.no_seed_is_zero)),
