@@ -281,6 +281,18 @@ def test_keys_that_mean_nothing_are_refused(key, error, says):
         make(k=3)[key]
 
 
+@pytest.mark.parametrize("which", [1, -1, np.int64(1)])
+def test_a_position_that_is_another_outputs_name_is_refused_as_a_target_is(which):
+    """Of the classes 1, 2 and 3, and of -1 and 1."""
+    e = make(k=3, output_names=("1", "2", "3") if which != -1 else ("0", "-1", "1"))
+    with pytest.raises(OptionError, match="another output is named"):
+        e.output(which)
+    with pytest.raises(OptionError, match="expected a position below 3 or a name, got 3; for the class pass its name: '3'"):
+        make(k=3, output_names=("1", "2", "3")).output(3)
+    np.testing.assert_array_equal(e.output(str(which)).values, e[..., e.output_names.index(str(which))].values)
+    assert make(k=3, output_names=("2", "1", "0")).output(1).target == 1
+
+
 def test_an_output_that_was_not_explained_is_refused():
     e = make(target_index=np.array([0, 1, 1, 1, 1, 1]), output_names=("no", "yes"), target="predicted")
     with pytest.raises(OptionError, match="target='yes'"):

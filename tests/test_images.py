@@ -23,6 +23,7 @@ from whybox.explainers import ExactSHAP, KernelSHAP, Occlusion, PermutationSHAP
 from whybox.explanations import Attribution
 from whybox.explanations import _overlay as draw
 from whybox.models import as_model
+from whybox.plots import _figure as fig
 from whybox.solvers.local_linear import fit_local
 from whybox.spaces import Segments
 from whybox.spaces._coalition_neighborhood import CoalitionNeighborhood
@@ -350,7 +351,7 @@ def test_image_plot_is_a_grid_of_images_and_outputs(e):
     assert sum(title.startswith("row ") for title in titles) == 3
     assert sum(title.startswith("cat: ") for title in titles) == sum(title.startswith("dog: ") for title in titles) == 3
     assert [ax.get_ylabel() for ax in figure.axes].count("attribution") == 1
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert fig.png(figure).startswith(b"\x89PNG")
     assert dict(mpl.rcParams) == before
     first = max((0, 1), key=lambda k: e.predictions[0, k])
     assert titles[1].startswith(["cat", "dog"][first])

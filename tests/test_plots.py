@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
+from io import BytesIO
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -72,6 +74,20 @@ PLOTS = {
 each_plot = pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 
 
+@pytest.fixture(autouse=True)
+def closed():
+    """Figures of pyplot do not pile up."""
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+def picture(ax):
+    """A plot as PNG."""
+    return _figure.png(ax.figure)
+
+
 def names_of(ax):
     return [label.get_text().replace("\n", " ") for label in ax.get_yticklabels()]
 
@@ -86,22 +102,64 @@ def error_bars(ax):
 def test_a_plot_returns_its_axes_and_leaves_everything_global_alone(plot):
     import matplotlib.pyplot as plt
 
-    before, open_figures = dict(mpl.rcParams), plt.get_fignums()
+    before = dict(mpl.rcParams)
     ax = plot(make())
     assert isinstance(ax, mpl.axes.Axes)
     assert isinstance(ax.figure, Figure)
-    assert ax._repr_png_().startswith(b"\x89PNG")
+    assert picture(ax).startswith(b"\x89PNG")
     assert dict(mpl.rcParams) == before
-    assert plt.get_fignums() == open_figures == []
+    assert plt.get_fignums() == [ax.figure.number]
+    assert plt.gca() is ax, "plt.title, plt.savefig and plt.show mean this plot"
+    assert not hasattr(ax, "_repr_png_"), "a notebook, which shows pyplot's figures, would show it twice"
+
+
+@each_plot
+def test_a_plot_outside_the_main_thread_is_no_figure_of_pyplot(plot):
+    """Windows belong to the main thread, and nobody would close the figures of a server's threads."""
+    import matplotlib.pyplot as plt
+
+    with ThreadPoolExecutor(1) as pool:
+        ax = pool.submit(plot, make()).result()
+    assert ax._repr_png_().startswith(b"\x89PNG")
+    assert plt.get_fignums() == []
+
+
+def test_a_report_leaves_no_figure_open(tmp_path):
+    import matplotlib.pyplot as plt
+
+    make(k=2).report(tmp_path / "report.html")
+    assert plt.get_fignums() == []
 
 
 @each_plot
 def test_a_plot_draws_on_the_axes_it_is_given(plot):
     ax = Figure(figsize=(7, 6)).subplots()
     assert plot(make(), ax=ax) is ax
+    with pytest.raises(OptionError, match=r"axes\[0\]"):
+        plot(make(), ax=Figure().subplots(1, 2))
 
 
-def test_matplotlib_is_imported_by_a_plot_only_and_pyplot_never():
+@pytest.mark.parametrize("layout", [None, "constrained", "tight", "by hand", "subfigure"])
+def test_a_heatmap_on_given_axes_keeps_to_their_place(layout):
+    """Its parts overlap neither one another nor the neighbour, and nothing reaches above where the Axes were."""
+    figure = Figure(figsize=(12, 5), layout=layout if layout in ("constrained", "tight") else None)
+    if layout == "by hand":
+        ax, other = figure.add_axes((0.1, 0.1, 0.35, 0.8)), figure.add_axes((0.6, 0.1, 0.35, 0.8))
+    else:
+        ax, other = (figure.subfigures(1, 2)[0] if layout == "subfigure" else figure).subplots(1, 2)
+    make().plot.heatmap(ax=ax)
+    figure.savefig(BytesIO())
+    boxes = [part.get_window_extent() for part in figure.axes]
+    assert len(boxes) == 5
+    assert not any(one.overlaps(two) for one, two in combinations(boxes, 2))
+    assert all(part.get_tightbbox().y1 <= figure.bbox.y1 for part in figure.axes)
+    assert max(box.y1 for box in boxes) <= other.get_window_extent().y1 + 1.0
+    above = next(part for part in figure.axes if part.get_ylabel() == "f(x)")
+    assert above.get_window_extent().x0 == pytest.approx(ax.get_window_extent().x0)
+    assert above.get_window_extent().x1 == pytest.approx(ax.get_window_extent().x1)
+
+
+def test_matplotlib_is_imported_by_a_plot_only_and_pyplot_by_none():
     code = """
 import sys, numpy as np
 from whybox.explanations import Attribution
@@ -109,7 +167,8 @@ ones = np.ones((4, 2))
 e = Attribution(values=ones, base_values=np.zeros(4), predictions=np.full(4, 2.0), data=ones, feature_names=("a", "b"), method="m")
 e[0].to_html(), e.to_text()
 assert "matplotlib" not in sys.modules
-e.plot.bar(), e[0].plot.bar(), e.plot.beeswarm(), e[0].plot.waterfall(), e.plot.scatter(0), e.plot.heatmap()
+for ax in (e.plot.bar(), e[0].plot.bar(), e.plot.beeswarm(), e[0].plot.waterfall(), e.plot.scatter(0), e.plot.heatmap()):
+    assert ax._repr_png_()[1:4] == b"PNG"  # what a notebook shows as the last value of a cell
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -136,7 +195,7 @@ def test_dollar_signs_are_not_formulas(plot):
     data = make().data.set_axis(names, axis=1)
     e = make(feature_names=names, data=data, output_names=("$\\bad{",))
     ax = e.plot.scatter(0, color=1) if plot is PLOTS["scatter"] else plot(e)
-    assert ax._repr_png_()
+    assert picture(ax)
 
 
 def test_bar_shows_the_mean_and_its_interval():
@@ -329,7 +388,7 @@ def test_odd_explanations_are_drawn(plot, changes):
         ax = e.plot.scatter(0)
     else:
         ax = plot(e)
-    assert ax._repr_png_()
+    assert picture(ax)
 
 
 @each_plot
@@ -378,4 +437,4 @@ def test_max_display_is_a_positive_integer(max_display):
 
 def test_the_same_explanation_gives_the_same_picture():
     for plot in ("beeswarm", "heatmap"):
-        assert PLOTS[plot](make())._repr_png_() == PLOTS[plot](make())._repr_png_()
+        assert picture(PLOTS[plot](make())) == picture(PLOTS[plot](make()))

@@ -329,6 +329,23 @@ def test_what_is_one_row_is_told_how_to_be_a_table():
         Marginal([])
 
 
+def test_tables_of_other_libraries_are_refused_rather_than_stripped_of_their_names():
+    class Table:
+        """As polars, pyarrow and dask have them: its cells can be read as an array."""
+
+        columns = ("b", "a")
+
+        def __array__(self, dtype=None, copy=None):
+            return np.eye(2)
+
+    arrow = pytest.importorskip("pyarrow").table({"b": [1.0, 2.0], "a": [3.0, 4.0]})
+    x = pd.DataFrame({"a": [1.0], "b": [2.0]})
+    for table, name in ((Table(), "Table"), (arrow, "pyarrow.Table")):
+        for rows, reference in ((x, table), (table, x), (table, table)):
+            with pytest.raises(InputError, match=rf"{name}, and its column names would be lost; pass (x|background)\.to_pandas"):
+                Marginal(reference).bind(rows, MODEL)
+
+
 def test_medoids_are_the_exact_ones():
     levels = RNG.integers(0, 3, size=(40, 2))
     numbers = RNG.normal(size=(40, 3))

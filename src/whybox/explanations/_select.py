@@ -43,10 +43,12 @@ def select(e: Attribution, key: Any) -> Attribution:
 
 def output(e: Attribution, which: int | str) -> Attribution:
     """One output of an explanation, also where only that one was explained."""
+    names = e.output_names
+    count = e.n_outputs if e.multi_output else max(1 if names is None else len(names), _top(e) + 1)
+    _unambiguous(which, names or (), count)
     if e.multi_output:
         return _outputs(e, which)
-    count = 1 if e.output_names is None else len(e.output_names)
-    index = 0 if e.target_index is None and which == 0 else position(which, e.output_names, max(count, _top(e) + 1), "output")
+    index = 0 if e.target_index is None and which == 0 else position(which, names, count, "output")
     explained = {0} if e.target_index is None else set(np.unique(e.target_index).tolist())
     if explained - {index}:
         shown = ", ".join(repr(e.output_names[i]) if e.output_names else str(i) for i in sorted(explained))
@@ -55,6 +57,20 @@ def output(e: Attribution, which: int | str) -> Attribution:
             + (", or keep the rows that explain it: e[e.target_index == i]" if index in explained else "")
         )
     return e
+
+
+def _unambiguous(which: Any, names: tuple[str, ...], count: int) -> None:
+    """A position that is not another output's name, as classes 1, 2 and 3 or -1 and 1 have them; the rule of ``target=``."""
+    if isinstance(which, str) or not _is_one(which) or isinstance(which, (bool, np.bool_)) or not hasattr(which, "__index__"):
+        return
+    index, named = operator.index(which), str(operator.index(which)) in names
+    if not -count <= index < count:
+        meant = f"; for the class pass its name: {str(index)!r}" if named else ""
+        raise OptionError(f"output: expected a position below {count} or a name, got {index}{meant}")
+    if named and names[index] != str(index):
+        raise OptionError(
+            f"output: position {index} is output {names[index]!r}, and another output is named '{index}'; pass the name you mean"
+        )
 
 
 def _top(e: Attribution) -> int:

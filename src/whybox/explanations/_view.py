@@ -96,7 +96,7 @@ def one_output(e: Attribution, what: str) -> Attribution:
     if not e.multi_output:
         return e
     if e.n_outputs == 1:
-        return e.output(0)
+        return e[..., 0]
     some = [output_label(e, i) for i in range(min(e.n_outputs, 6))]
     first = repr(some[-1]) if e.output_names is not None else "1"
     more = ", ..." if e.n_outputs > 6 else ""

@@ -1,4 +1,4 @@
-"""Plots of explanations, drawn by matplotlib (extra ``plot``) without pyplot and without changing any global setting."""
+"""Plots of explanations, drawn by matplotlib (extra ``plot``) without changing any global setting."""
 
 from whybox.plots.bar import bar
 from whybox.plots.beeswarm import beeswarm

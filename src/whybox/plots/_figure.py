@@ -1,10 +1,14 @@
-"""What all plots share: an Axes without pyplot, colours, names that are not cut off. matplotlib is imported when a plot is made."""
+"""What all plots share: an Axes, colours, names that are not cut off. matplotlib is imported when a plot is made."""
 
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date
 from functools import partial
 from io import BytesIO
@@ -29,8 +33,30 @@ Z = 1.959963984540054  # half a 95 % interval in standard errors
 FONT = 10.0
 
 
-def new_axes(ax: Axes | None, size: tuple[float, float], feature: str) -> Axes:
-    """The given Axes, or one on a new figure of this size in inches that pyplot does not know of (so nothing has to be closed).
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Figures inside are nobody's but the caller's, also where pyplot is there."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+def new_figure(size: tuple[float, float], feature: str, *, shown: str) -> Figure:
+    """An empty figure of this size in inches.
+
+    Where pyplot has been imported, and its thread is the main one, the figure is pyplot's: ``plt.show``, ``plt.savefig``, a loop in a cell
+    of a notebook and ``plt.close`` do what they do with other libraries. Elsewhere nothing has to be closed, and a notebook shows the
+    plot as a cell's last value.
+
+    Args:
+        size: width and height.
+        feature: what needs matplotlib, for the error.
+        shown: "axes" or "figure", whichever the caller returns.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -40,16 +66,34 @@ def new_axes(ax: Axes | None, size: tuple[float, float], feature: str) -> Axes:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "plot", feature) from error
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    theirs = pyplot is not None and not _alone.get() and threading.current_thread() is threading.main_thread()
+    figure: Figure = pyplot.figure(figsize=size, layout="constrained") if theirs and pyplot else Figure(figsize=size, layout="constrained")
+    if not theirs:
+        FigureCanvasAgg(figure)
+    if shown == "axes":
+        figure.subplots()
+    if not theirs:  # a notebook does not show it of itself
+        (figure.axes[0] if shown == "axes" else figure)._repr_png_ = partial(png, figure)  # type: ignore[union-attr]
+    return figure
+
+
+def new_axes(ax: Axes | None, size: tuple[float, float], feature: str) -> Axes:
+    """The given Axes, or one on a new figure of this size in inches, see :func:`new_figure`.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+        OptionError: no Axes.
+    """
     if ax is not None:
+        if not hasattr(ax, "barh"):
+            many = "; of an array of them pass one, for example axes[0]" if isinstance(ax, np.ndarray) else ""
+            raise OptionError(f"ax: expected a matplotlib Axes or None, got {type(ax).__name__}{many}")
         return ax
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(size, feature, shown="axes")
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.12, h_pad=0.12)
-    FigureCanvasAgg(figure)
-    axes: Axes = figure.subplots()
-    # A figure outside pyplot is not shown by a notebook of itself; this shows the Axes as a cell's last value.
-    axes._repr_png_ = partial(png, figure)  # type: ignore[attr-defined]
-    return axes
+    return figure.axes[0]
 
 
 def png(figure: Figure, *, dpi: float = 144.0) -> bytes:
@@ -232,7 +276,7 @@ def numeric(column: NDArray[Any]) -> Floats | None:
 
 
 def _missing(cell: Any) -> bool:
-    return cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType")
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell  # NA != NA is NA, which is no answer
 
 
 def _is_number_or_missing(cell: Any) -> bool:

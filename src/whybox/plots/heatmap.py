@@ -38,6 +38,7 @@ def heatmap(explanation: Attribution, *, max_display: int = 10, ax: Axes | None 
     if len(rest):
         grid = np.concatenate([grid, e.values[:, rest].sum(axis=1, keepdims=True)], axis=1)
     order = _order(np.nan_to_num(e.values), e.predictions)
+    mine = ax is None
     ax = fig.new_axes(ax, fig.size_of(names, width=8.4, row=0.34, extra=1.9), "plot.heatmap")
     from matplotlib.ticker import MaxNLocator
 
@@ -51,7 +52,7 @@ def heatmap(explanation: Attribution, *, max_display: int = 10, ax: Axes | None 
     ax.spines["bottom"].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # a row has no half
 
-    above = ax.inset_axes((0, 1.02, 1, max(0.5 / max(len(names) * 0.34, 1), 0.1)), sharex=ax)
+    above, beside, scale = _panels(ax, max(0.5 / max(len(names) * 0.34, 1), 0.1), mine=mine)
     above.plot(np.arange(len(e)), e.predictions[order], color=fig.ink(), linewidth=0.9)
     base = float(np.mean(e.base_values))
     above.axhline(base, color=fig.GREY, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -61,7 +62,6 @@ def heatmap(explanation: Attribution, *, max_display: int = 10, ax: Axes | None 
         above.spines[side].set_visible(False)
     fig.literal([above.set_title(fig.wrapped(fig.title_of(e), 56), loc="left", fontsize=fig.FONT + 1, pad=9)])
 
-    beside = ax.inset_axes((1.015, 0, 0.13, 1), sharey=ax)
     lengths = np.abs(grid).mean(axis=0)
     beside.barh(np.arange(len(names)), lengths, color=[fig.SIZE] * len(top) + [fig.GREY] * bool(len(rest)), height=0.66)
     if e.std_error is not None:
@@ -79,12 +79,35 @@ def heatmap(explanation: Attribution, *, max_display: int = 10, ax: Axes | None 
     beside.set_xlim(left=0)
     beside.set_axis_off()
     beside.set_title("mean |·|", fontsize=fig.FONT - 2)
-    bar = ax.figure.colorbar(image, ax=ax, aspect=36, pad=0.02, shrink=0.86, extend="both" if (np.abs(grid) > limit).any() else "neither")
+    where: dict[str, Any] = {"ax": ax, "aspect": 36, "pad": 0.02, "shrink": 0.86} if scale is None else {"cax": scale}
+    bar = ax.figure.colorbar(image, extend="both" if (np.abs(grid) > limit).any() else "neither", **where)
     bar.set_label("attribution", size=fig.FONT)
     bar.ax.tick_params(labelsize=fig.FONT - 2)
     outline: Any = bar.outline  # the stubs take it for a method
     outline.set_visible(False)
     return ax
+
+
+def _panels(ax: Axes, height: float, *, mine: bool) -> tuple[Axes, Axes, Axes | None]:
+    """Places for predictions and importance, and for the colour bar where it must not take room from its neighbours.
+
+    Around Axes of a figure of ours they stand outside; Axes of the caller make room for them, whatever lays out the figure.
+    """
+    if mine:
+        return ax.inset_axes((0, 1.02, 1, height), sharex=ax), ax.inset_axes((1.015, 0, 0.13, 1), sharey=ax), None
+    spec, parent = ax.get_subplotspec(), ax.figure
+    if spec is not None:
+        parts = spec.subgridspec(2, 3, height_ratios=[height, 1], width_ratios=[1, 0.13, 0.025], hspace=0.04, wspace=0.05)
+        ax.set_subplotspec(parts[1, 0])
+        return parent.add_subplot(parts[0, 0], sharex=ax), parent.add_subplot(parts[1, 1], sharey=ax), parent.add_subplot(parts[1, 2])
+    left, bottom, width, tall = ax.get_position().bounds
+    ax.set_position((left, bottom, width * 0.76, tall / (1.04 + height)))
+    high = tall / (1.04 + height)
+    return (
+        parent.add_axes((left, bottom + 1.04 * high, width * 0.76, height * high), sharex=ax),
+        parent.add_axes((left + width * 0.78, bottom, width * 0.1, high), sharey=ax),
+        parent.add_axes((left + width * 0.9, bottom, width * 0.02, high)),
+    )
 
 
 def _order(values: Floats, predictions: Floats) -> NDArray[np.intp]:

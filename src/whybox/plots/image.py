@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -81,14 +80,7 @@ def image(
 
 
 def _new_figure(rows: int, columns: int, tall: float) -> Figure:
-    fig.new_axes(None, (1.0, 1.0), "plot.image").figure.clear()  # says by name if matplotlib is missing
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_SIDE * columns + 0.9, (_SIDE * tall + 0.32) * rows + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure._repr_png_ = partial(fig.png, figure)  # type: ignore[attr-defined]  # shows in a notebook, though pyplot does not know it
-    return figure
+    return fig.new_figure((_SIDE * columns + 0.9, (_SIDE * tall + 0.32) * rows + 0.6), "plot.image", shown="figure")
 
 
 def _put(ax: Any, picture: Any, title: str) -> None:

@@ -52,7 +52,7 @@ def interactions(found: Interactions, *, max_display: int = 10, ax: Axes | None 
     ax.imshow(grid, cmap=fig.colors(diverging=True), vmin=-limit, vmax=limit, interpolation="nearest")
     power = int(np.floor(np.log10(limit)))
     power = 0 if -1 <= power <= 1 else power
-    inches = ax.figure.get_figure(root=True).get_size_inches() * ax.get_position().size
+    inches = ax.figure.canvas.figure.get_size_inches() * ax.get_position().size
     size = min(fig.FONT - 2, 16.0 * float(inches.min()) / max(len(names), 1))
     for i, j in np.ndindex(grid.shape) if size >= _LEGIBLE else ():
         number = grid[i, j] / 10.0**power

@@ -17,6 +17,7 @@ from whybox.explanations._escape import escape
 from whybox.explanations._save import atomic
 from whybox.explanations._text import cost_line
 from whybox.explanations._view import batch, cell, heading, one_output, output_label, row_labels
+from whybox.plots import _figure as fig
 from whybox.plots.bar import bar
 from whybox.plots.beeswarm import beeswarm
 from whybox.plots.heatmap import heatmap
@@ -146,7 +147,11 @@ def explanation_report(path: str | PathLike[str], explanation: Attribution, *, t
         explanation: any Attribution; of several outputs each gets a section (the first 6).
         title: the page's title, or None for the method's name.
     """
-    e = batch(explanation)
+    with fig.alone():
+        _write(path, batch(explanation), title)
+
+
+def _write(path: str | PathLike[str], e: Attribution, title: str | None) -> None:
     if not len(e):
         raise InputError("report: the explanation has no rows")
     s = e.stats
@@ -161,7 +166,7 @@ def explanation_report(path: str | PathLike[str], explanation: Attribution, *, t
         )
     sections = [Section("Overview", overview)]
     count = min(e.n_outputs, 6)
-    shown = [(e.output(j), heading(output_label(e, j))) for j in range(count)] if e.multi_output else [(e, "")]
+    shown = [(e[..., j], heading(output_label(e, j))) for j in range(count)] if e.multi_output else [(e, "")]
     for one, name in shown:
         lead, rest = (f"{name}: which features matter", f"{name}: how they act") if name else ("Which features matter", "How they act")
         sections.append(Section(lead, [Figure(bar(one), "Mean absolute attribution over the rows.")]))

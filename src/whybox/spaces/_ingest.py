@@ -13,12 +13,14 @@ from whybox.spaces._columns import Columns
 from whybox.spaces._frame_columns import FrameColumns
 from whybox.typing import Model, Rows
 
+_OF_TABLES = "__dataframe__", "__arrow_c_stream__", "columns", "column_names"  # of polars, pyarrow, modin, dask: tables with names
+
 
 def as_rows(rows: Any, what: str) -> Rows:
     """A DataFrame or a 2-d array with at least one row and one column.
 
     Raises:
-        InputError: empty, sparse, or no rows at all.
+        InputError: empty, sparse, a table of another library than pandas, or no rows at all.
         ShapeError: one-dimensional, or more than two axes.
     """
     if rows is None:
@@ -34,6 +36,13 @@ def as_rows(rows: Any, what: str) -> Rows:
     if not (is_frame(rows) or is_array(rows)):
         if not isinstance(rows, (list, tuple)) and not hasattr(rows, "__array__"):
             raise InputError(f"{what}: expected a DataFrame or an array (rows, features), got {type(rows).__name__}")
+        if any(hasattr(rows, name) for name in _OF_TABLES):
+            kind = f"{type(rows).__module__.partition('.')[0]}.{type(rows).__name__}"
+            raise InputError(
+                f"{what}: expected a pandas DataFrame or an array (rows, features), got {kind}, "
+                f"and its column names would be lost; pass {what}.to_pandas(). The model is called with pandas DataFrames, too: pass one "
+                "that takes other tables as a function that converts them"
+            )
         try:
             rows = _from_list(rows)
         except ValueError as exc:
