@@ -1,5 +1,6 @@
 """Attribution: what it refuses, slicing, tables, LIME's and shap's views."""
 
+import copy
 import pickle
 from dataclasses import FrozenInstanceError, replace
 
@@ -590,3 +591,56 @@ def test_from_shap_reads_what_an_explainer_of_shap_returns():
     np.testing.assert_allclose(ours.values, (x[:4] - x.mean(axis=0)) * [1, -2, 0.5], atol=1e-9)
     np.testing.assert_allclose(ours.predictions, x[:4] @ [1, -2, 0.5], atol=1e-9)
     assert ours.feature_names == ("Feature 0", "Feature 1", "Feature 2")
+
+
+def test_names_of_other_libraries_are_answered_with_ours():
+    e = make()
+    for name, hint in {"shap_values": r"\.values", "expected_value": "base_values", "cohorts": "e\\[mask\\]"}.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; in whybox, .*{hint}"):
+            getattr(e, name)
+        assert not hasattr(e, name)
+    for name, hint in {"force": "to_shap", "summary_plot": "beeswarm"}.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; in whybox, .*{hint}"):
+            getattr(e.plot, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'nothing'$"):
+        _ = e.nothing
+    assert copy.deepcopy(pickle.loads(pickle.dumps(e))).values.tolist() == e.values.tolist()
+
+
+def test_what_cannot_be_is_said_in_words(tmp_path):
+    e = make()
+    with pytest.raises(InputError, match="importance: the explanation has no rows"):
+        e[:0].importance()
+    with pytest.raises(OptionError, match=r"features: a slice has positions, .*e\[:, \['a', 'b'\]\]"):
+        e[:, "age":"dose"]
+    for write in (e.save, e.report):
+        with pytest.raises(FileNotFoundError, match=r"no such folder; create it first: '.*nowhere'"):
+            write(tmp_path / "nowhere" / "e.npz")
+
+
+def test_tables_keep_whole_numbers_and_moments_as_they_are():
+    data = pd.DataFrame(
+        {
+            "n": pd.array([2**53 + 1, 2, None], dtype="Int64"),
+            "when": pd.to_datetime(["2024-01-01", None, "2024-01-03 04:05:06.789012345"], format="mixed").as_unit("ns"),
+            "x": [0.5, 1.5, 2.5],
+        }
+    )
+    values = np.ones((3, 3))
+    e = Attribution(
+        values=values, base_values=np.zeros(3), predictions=values.sum(1), data=data, feature_names=("n", "when", "x"), method="m"
+    )
+    table = e.to_frame()
+    assert table[table.feature == "n"].value.tolist() == [2**53 + 1, 2, pd.NA]
+    assert table[table.feature == "when"].value.tolist() == data["when"].tolist()
+
+
+def test_outputs_whose_names_are_numbers_are_shown_and_read_by_lime(tmp_path):
+    """Classes 1 and 2: positions are another output's names, which views must not mind."""
+    e = make(k=2, output_names=("1", "2"))
+    e.report(tmp_path / "report.html")
+    assert "output 1" in e.to_text()
+    assert "output 2" in e.to_html()
+    assert e[0].as_map()[0][0][1] == e[0].output("1").values[np.argmax(np.abs(e[0].output("1").values))]
+    assert [e[0].as_list(label)[0][1] for label in e[0].available_labels()] == [e[0].as_list(name)[0][1] for name in ("1", "2")]
+    assert make(k=1, output_names=("1",)).to_text()

@@ -17,6 +17,11 @@ from whybox.errors import InputError, WhyboxError
 from whybox.explanations import Attribution
 from whybox.typing import RunStats
 
+try:
+    import pyarrow as pa
+except ImportError:
+    pa = None
+
 N = 4
 
 
@@ -62,10 +67,20 @@ COLUMNS = {
     "timedelta": pd.to_timedelta([1, 2, 3, None], unit="s"),
     "period": pd.PeriodIndex(["2020-01", "2020-02", None, "2021-01"], freq="M"),
     "interval": pd.IntervalIndex.from_breaks([0, 1, 2, 3, 4], closed="left"),
+    "sparse": pd.arrays.SparseArray([0.0, 0.0, 1.5, np.nan], fill_value=0.0),
     "object": np.array([1, "two", None, decimal.Decimal("1.10")], dtype=object),
     "object of dates": np.array([(1, 2), dt.date(2020, 1, 1), pd.NaT, dt.datetime(2020, 1, 1, 2)], dtype=object),
     "object of scalars": np.array([np.float32(0.1), np.int64(3), pd.Timestamp("2020-01-01", tz="UTC"), b"x"], dtype=object),
 }
+
+
+if pa is not None:
+    COLUMNS |= {
+        "arrow integers": pd.array([2**60 + 1, None, 3, 4], dtype="int64[pyarrow]"),
+        "arrow strings": pd.array(["a", None, "\u2028", ""], dtype=pd.ArrowDtype(pa.string())),
+        "arrow moments": pd.array(pd.to_datetime(["2020-01-01", None, "2021-02-03", "1999-01-01"]), dtype="timestamp[us, UTC][pyarrow]"),
+        "arrow lists": pd.Series([[1], None, [], [2, 3]], dtype=pd.ArrowDtype(pa.list_(pa.int8()))).array,
+    }
 
 
 @pytest.mark.parametrize("name", COLUMNS)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from whybox.explanations import Counterfactuals as Counterfactuals
     from whybox.explanations import Interactions as Interactions
     from whybox.explanations import Rules as Rules
+    from whybox.explanations import concat as concat
     from whybox.models import as_model as as_model
 
 __version__ = "0.1.0"
@@ -75,6 +76,7 @@ __all__ = [
     "ToleranceWarning",
     "as_model",
     "callbacks",
+    "concat",
     "concepts",
     "datasets",
     "distributed",
@@ -100,6 +102,7 @@ _HOME = {
     "NoisyModelWarning": "engine",
     "Rules": "explanations",
     "as_model": "models",
+    "concat": "explanations",
     "explain_dataset": "distributed",
 }
 

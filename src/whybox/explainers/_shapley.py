@@ -265,7 +265,7 @@ def link_function(link: str) -> Callable[[Floats], Floats]:
 
     def logit(outputs: Floats) -> Floats:
         if outputs.size and not (outputs.min() > 0.0 and outputs.max() < 1.0):
-            bad = outputs[(outputs <= 0.0) | (outputs >= 1.0)][0]
+            bad = float(outputs[(outputs <= 0.0) | (outputs >= 1.0)][0])
             raise InputError(
                 f'link="logit" needs outputs strictly between 0 and 1, got {bad!r}; use link="identity", or explain the decision value'
             )

@@ -1,5 +1,6 @@
 """Results: frozen, sliceable, saved without pickle."""
 
+from whybox.explanations._concat import concat
 from whybox.explanations.attribution import Attribution
 from whybox.explanations.concept_effects import ConceptEffects, Intervention
 from whybox.explanations.counterfactuals import Counterfactuals, Edit, Failure, GenerationCost
@@ -18,4 +19,5 @@ __all__ = [
     "Intervention",
     "Rule",
     "Rules",
+    "concat",
 ]

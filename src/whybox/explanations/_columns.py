@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whybox.errors import InputError
+from whybox.errors import InputError, MissingDependencyError
 from whybox.explanations._cells import decode, decode_all, encode, encode_all
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _pack_column(column: pd.Series[Any], name: str, arrays: Arrays) -> dict[str,
     if isinstance(dtype, pd.StringDtype):
         missing = column.isna().to_numpy()
         cells = [None if gone else str(cell) for cell, gone in zip(column, missing, strict=True)]
-        return {"kind": "string", "cells": cells, "storage": dtype.storage, "nan": dtype.na_value is not pd.NA}
+        return {"kind": "string", "cells": cells, "storage": dtype.storage.removesuffix("_numpy"), "nan": dtype.na_value is not pd.NA}
     if isinstance(dtype, pd.CategoricalDtype):
         arrays[name] = column.cat.codes.to_numpy()
         categories = _pack_column(dtype.categories.to_series(), f"{name}/categories", arrays)
@@ -157,8 +158,15 @@ def _pack_column(column: pd.Series[Any], name: str, arrays: Arrays) -> dict[str,
         ends = pd.IntervalIndex(column.array)
         parts = [_pack_column(end.to_series(), f"{name}/{i}", arrays) for i, end in enumerate((ends.left, ends.right))]
         return {"kind": "interval", "ends": parts, "closed": ends.closed}
+    if isinstance(dtype, pd.ArrowDtype):
+        arrays[name] = _arrow_bytes(column)
+        return {"kind": "arrow", "array": name}
+    if isinstance(dtype, pd.SparseDtype):
+        accessor: Any = column.sparse  # the stubs do not know it
+        dense = _pack_column(accessor.to_dense(), f"{name}/dense", arrays)
+        return {"kind": "sparse", "dense": dense, "fill": encode(dtype.fill_value, f"data column {column.name!r}")}
     inner = getattr(dtype, "numpy_dtype", None)
-    if isinstance(dtype, pd.ArrowDtype) or inner is None or inner.kind not in "biuf":
+    if inner is None or inner.kind not in "biuf":
         raise InputError(f"data column {column.name!r}: dtype {dtype} has no form in the file; convert it with astype before explaining")
     missing = column.isna().to_numpy()
     arrays[f"{name}/missing"] = missing
@@ -175,13 +183,16 @@ def _unpack_column(note: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
         return decode_all(note["cells"])
     if kind == "numpy":
         return arrays[note["array"]].copy()
-    if kind == "string":
-        dtype = pd.StringDtype(note["storage"], na_value=np.nan if note["nan"] else pd.NA)
-        return pd.array(note["cells"], dtype=dtype)
     if kind == "category":
         labels = _unpack_column(note["categories"], arrays)
         categories = pd.Index(labels, dtype=_kept(labels))
         return pd.Categorical.from_codes(arrays[note["array"]], categories=categories, ordered=note["ordered"])
+    if kind == "arrow":
+        return _from_arrow_bytes(arrays[note["array"]])
+    if kind == "sparse":
+        return pd.arrays.SparseArray(_unpack_column(note["dense"], arrays), fill_value=decode(note["fill"]))
+    if kind == "string":
+        return pd.array(note["cells"], dtype=_string_dtype(note["storage"], nan=note["nan"]))
     if kind == "zoned":
         return pd.Series(arrays[note["array"]]).dt.tz_localize("UTC").dt.tz_convert(note["zone"]).array
     if kind == "period":
@@ -195,3 +206,37 @@ def _unpack_column(note: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
         values[arrays[note["array"] + "/missing"]] = pd.NA
         return values.array
     raise ValueError(f"unknown kind of column {kind!r}")
+
+
+def _string_dtype(storage: str, *, nan: bool) -> Any:
+    """pandas' dtype of strings whose missing values are NaN or NA; before pandas 2.3 those with NaN had a storage of their own."""
+    import pandas as pd
+
+    if "na_value" in inspect.signature(pd.StringDtype).parameters:
+        return pd.StringDtype(storage, na_value=np.nan if nan else pd.NA)
+    return pd.StringDtype("pyarrow_numpy" if nan else storage)
+
+
+def _arrow_bytes(column: pd.Series[Any]) -> NDArray[np.uint8]:
+    """A column of Arrow's types as an Arrow stream."""
+    import pyarrow as pa
+
+    table = pa.table({"c": pa.array(column)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return np.frombuffer(sink.getvalue(), dtype=np.uint8)
+
+
+def _from_arrow_bytes(stored: NDArray[Any]) -> Any:
+    """What ``_arrow_bytes`` wrote, as an array of pandas; checked, because whoever reads a file may not be who wrote it."""
+    import pandas as pd
+
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise MissingDependencyError("pyarrow", "parquet", "a column of Arrow's types") from error
+    table = pa.ipc.open_stream(pa.py_buffer(stored.tobytes())).read_all()
+    table.validate(full=True)
+    column = table.column("c")
+    return pd.Series(column, dtype=pd.ArrowDtype(column.type)).array

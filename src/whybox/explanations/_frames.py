@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whybox.errors import InputError
 from whybox.explanations._view import batch, columns, output_label, row_cells, row_labels, row_output, row_outputs
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def _flat(e: Attribution, array: NDArray[Any]) -> NDArray[np.float64]:
 
 def _cells(e: Attribution, total: int) -> NDArray[Any]:
     """The displayed data in the order of the table; columns of one dtype keep it, mixed ones become objects so that nothing is cast."""
+    import pandas as pd
+
     if e.data is None:
         return np.full(total, None, dtype=object)
     if e.ragged:
@@ -66,7 +69,8 @@ def _cells(e: Attribution, total: int) -> NDArray[Any]:
     dtype = parts[0].dtype if len({part.dtype for part in parts}) == 1 else np.dtype(object)
     grid = np.empty((len(e), len(parts)), dtype=dtype)
     for j, part in enumerate(parts):
-        grid[:, j] = part
+        # NumPy makes whole numbers of moments in nanoseconds that it puts among objects
+        grid[:, j] = pd.Series(part).astype(object) if dtype.hasobject and part.dtype.kind in "mM" else part
     return grid.reshape(-1)
 
 
@@ -75,6 +79,8 @@ def importance(e: Attribution) -> pd.DataFrame:
     import pandas as pd
 
     e = batch(e)
+    if not len(e):
+        raise InputError("importance: the explanation has no rows")
     if e.ragged:
         places = np.repeat(np.arange(len(e)), [len(row) * e.n_outputs for row in e.values])
         frame = tidy(e).assign(size=lambda table: table["attribution"].abs(), place=places)

@@ -88,7 +88,7 @@ def fragment(e: Attribution, *, max_display: int) -> str:
         shown = sorted(range(whole.n_outputs), key=lambda j: j != first)[:_OUTPUTS]
         for j in shown:
             state = " open" if j == first else ""
-            table = draw(whole.output(j), max_display, None)
+            table = draw(whole[..., j], max_display, None)
             parts.append(f"<details{state}><summary>{escape(heading(output_label(whole, j)))}</summary>{table}</details>")
         if whole.n_outputs > len(shown):
             parts.append(f"<p>{whole.n_outputs - len(shown)} more outputs: choose one with .output(name)</p>")

@@ -39,7 +39,7 @@ class LimeFace:
     def as_map(self) -> dict[int, list[tuple[int, float]]]:
         """For every explained output: positions of features and their weights, largest weight first."""
         e = _one_row(self, "as_map")
-        shown = {label: e.output(label) if e.multi_output else e for label in self.available_labels()}
+        shown = {label: e[..., label] if e.multi_output else e for label in self.available_labels()}
         return {label: [(x.position, x.attribution) for x in lines(one, 0) if x.attribution != 0] for label, one in shown.items()}
 
     @property
@@ -67,7 +67,7 @@ def _chosen(face: LimeFace, label: int | str | None, what: str) -> Attribution:
     if e.multi_output:
         if label is None and e.n_outputs == 1:
             label = 0
-        return e.output(1 if label is None else label)
+        return e.output(label) if isinstance(label, str) else e[..., 1 if label is None else label]  # a label is a position, as in LIME
     if label is None or label == _label(e) or (e.output_names is not None and label in _names(e)):
         return e
     explained = output_label(e, _label(e)) if _names(e) else _label(e)

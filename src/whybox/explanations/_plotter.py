@@ -10,6 +10,8 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
+from whybox.explanations._hints import PlotHints
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,7 +24,7 @@ def _function(name: str) -> Callable[..., Any]:
     return function
 
 
-class Plotter:
+class Plotter(PlotHints):
     """The plots of one explanation. Each draws error bars where there are standard errors, and returns the Axes it drew on.
 
     ``image`` draws no error bars, and returns the figure.

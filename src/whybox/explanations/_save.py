@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -143,6 +144,8 @@ def _put(archive: zipfile.ZipFile, name: str, content: bytes | memoryview) -> No
 def atomic(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
     """A file that takes its name only when everything is in it; an error or a crash leaves what was there before."""
     goal = Path(path)
+    if not goal.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder; create it first", str(goal.parent))
     part = goal.with_name(f".{goal.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with part.open("xb") as file:

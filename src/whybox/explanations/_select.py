@@ -115,6 +115,10 @@ def position(which: Any, names: tuple[str, ...] | None, count: int, what: str) -
 def positions(key: Any, names: tuple[str, ...] | None, count: int, what: str) -> slice | NDArray[Any]:
     """A slice, or an integer array, of several features, outputs or rows."""
     if isinstance(key, slice):
+        if not all(end is None or hasattr(end, "__index__") for end in (key.start, key.stop, key.step)):
+            raise OptionError(
+                f"{what}s: a slice has positions, got {key!r}" + ("" if names is None else "; a list has names: e[:, ['a', 'b']]")
+            )
         return key
     array = np.asarray(key)
     if array.ndim != 1:

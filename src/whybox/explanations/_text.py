@@ -56,7 +56,7 @@ def table(e: Attribution, *, max_display: int) -> str:
     """A table of one row's attributions, or of mean absolute attributions over many rows."""
     whole = batch(e)
     head = [one_line(e)[14:-1]]
-    shown = [whole.output(j) for j in range(e.n_outputs)] if e.multi_output else [whole]
+    shown = [whole[..., j] for j in range(e.n_outputs)] if e.multi_output else [whole]
     body: list[str] = []
     for j, one in enumerate(shown):
         if e.multi_output:

@@ -121,7 +121,14 @@ def columns(e: Attribution) -> list[NDArray[Any]] | None:
         return [_joined(grid[:, list(group)]) for group in e.members]
     if isinstance(e.data, np.ndarray):
         return list(e.data.T)
-    return [e.data.iloc[:, j].to_numpy() for j in range(e.data.shape[1])]
+    return [_exact(e.data.iloc[:, j]) for j in range(e.data.shape[1])]
+
+
+def _exact(column: Any) -> NDArray[Any]:
+    """A column of a DataFrame; whole numbers beside missing ones stay whole, where pandas would make floats of them."""
+    nullable = not isinstance(column.dtype, np.dtype) and getattr(column.dtype, "kind", "O") in "iu" and bool(column.isna().any())
+    found: NDArray[Any] = column.to_numpy(dtype=object) if nullable else column.to_numpy()
+    return found
 
 
 def _joined(grid: NDArray[Any]) -> NDArray[Any]:

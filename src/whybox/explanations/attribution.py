@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from whybox.errors import InputError
 from whybox.explanations import _check, _fields, _frames, _html, _pictures, _placed, _save, _select, _shap_bridge, _text
+from whybox.explanations._hints import Hints
 from whybox.explanations._lime_face import LimeFace
 from whybox.explanations._placed import Arrays
 from whybox.explanations._plotter import Plotter
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Attribution(LimeFace):
+class Attribution(LimeFace, Hints):
     """How much each feature of each row contributed to the model's output.
 
     With n rows, d features and k outputs. An explanation of one output has no output axis, and ``e[0]`` has no row axis, as in shap.
@@ -216,6 +217,9 @@ class Attribution(LimeFace):
         Ragged rows are averaged by feature name, over every place where it occurs; ``rows`` counts the rows that have it. The standard
         error is the mean of the values' standard errors: an upper bound whatever the correlation between rows, since rows may share
         coalitions.
+
+        Raises:
+            InputError: there are no rows.
         """
         return _frames.importance(self)
 

@@ -137,18 +137,19 @@ def ordered_column(both: Any, n: int, name: str, shares: Floats) -> Column:
 
 
 def category_column(both: Any, n: int, name: str) -> Column:
-    """Every value is a level; missing is one too."""
+    """Every value is a level; missing is one too. Levels are counted as they come in the background, whatever rows are explained."""
     import pandas as pd
 
     if both.dtype == object:
         missing = np.array([pd.api.types.is_scalar(v) and bool(pd.isna(v)) for v in both])
         both = cell_texts(both)
         both[missing] = None
+    background_first = both.take(np.roll(np.arange(len(both)), -n))
     try:
-        levels = pd.factorize(both, use_na_sentinel=False)[0]
+        levels = pd.factorize(background_first, use_na_sentinel=False)[0]
     except (TypeError, NotImplementedError):  # what has no hash
-        levels = cell_codes(both)
-    return _coded(np.asarray(levels, dtype=np.int64), n, name, both)
+        levels = cell_codes(background_first)
+    return _coded(np.roll(np.asarray(levels, dtype=np.int64), n), n, name, both)
 
 
 def _coded(levels: Ints, n: int, name: str, both: Any, texts: tuple[str, ...] | None = None) -> Column:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from whybox.errors import BudgetError
+from whybox.errors import BudgetError, WhyboxError
 from whybox.models import as_model
 from whybox.testing._checks_bench import Bench, BrokenContractError, difference, expect, game, host, part, two_games
+from whybox.testing._mixed import mixed_frame, mixed_game
 from whybox.testing.faults import RaisesAt
 from whybox.testing.models import RecordingModel
 from whybox.typing import Rows
@@ -58,6 +59,16 @@ def subset_gives_subset(bench: Bench) -> None:
     for index in ([3], [4, 0, 2], [1, 2]):
         gap = difference(explainer.explain(bench.x(5)[index], **bench.few()), part(everything, index))
         expect(not gap, f"the bits of rows {index} whatever rows stand beside them", gap, "let nothing of a row depend on its neighbours")
+    if bench.texts:
+        return
+    x, explainer = mixed_frame(bench.x(4)), bench.make(mixed_game, mixed_frame(bench.background()))
+    try:
+        everything = explainer.explain(x, **bench.few())
+    except WhyboxError:  # whether tables of many kinds are explained is another check's
+        return
+    for index in ([2, 1], [3], [1, 0, 3]):
+        gap = difference(explainer.explain(x.iloc[index], **bench.few()), part(everything, index))
+        expect(not gap, f"the bits of rows {index} of a DataFrame", gap, "count categories as they come in the background")
 
 
 def chunk_size_changes_nothing(bench: Bench) -> None:

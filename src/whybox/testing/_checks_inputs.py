@@ -14,6 +14,7 @@ import numpy as np
 
 from whybox.errors import InputError, ModelError, OptionError, OutputShapeError, OutputValueError, SchemaError, ShapeError
 from whybox.testing._checks_bench import Bench, BrokenContractError, D, NotCheckedError, difference, expect, game, two_games
+from whybox.testing._mixed import mixed_frame, mixed_game
 from whybox.testing.faults import Answers, MutatesInput
 from whybox.testing.models import RecordingModel, content_digest
 from whybox.typing import Array, Floats, Rows
@@ -134,37 +135,11 @@ def frames_reach_the_model_unchanged(bench: Bench) -> None:
 
     bench.only_tables("they have no columns")
 
-    def frame(rows: Floats) -> Any:
-        return pd.DataFrame(
-            {
-                "size": rows[:, 0],
-                "count": np.floor(10 * np.abs(rows[:, 1])).astype(np.int64),
-                "kind": pd.Categorical(np.where(rows[:, 2] > 0, "up", "down"), categories=["down", "up", "never"]),
-                "name": pd.array(np.where(rows[:, 3] > 0, "Ångström", "b"), dtype="str"),
-                "maybe": pd.array([None if r > 0.5 else int(10 * r) for r in rows[:, 4]], dtype="Int64"),
-                "gap": np.where(rows[:, 5] > 0.5, np.nan, rows[:, 5]),
-                "share": rows[:, 6].astype(np.float32),
-                "sign": rows[:, 7] > 0,
-                "note": pd.Series(["late" if r > 0 else None for r in rows[:, 3]], dtype=object),
-                "when": pd.Series([pd.Timestamp(2024, 1, 1 + int(r > 0)) for r in rows[:, 2]], dtype=object),
-            }
-        )
-
-    def judge(rows: Any) -> Any:
-        maybe = rows["maybe"].fillna(7).to_numpy(dtype=np.float64)
-        up = (rows["kind"] == "up").to_numpy(dtype=np.float64)
-        named = (rows["name"] == "b").to_numpy(dtype=np.float64)
-        gap = np.where(np.isnan(rows["gap"].to_numpy()), 0.3, rows["gap"].to_numpy())
-        first = rows["size"].to_numpy() * up + 0.1 * rows["count"].to_numpy() * named
-        told = np.array([0.5 if note is None else 0.1 * len(note) for note in rows["note"]])
-        day = np.array([when.day for when in rows["when"]], dtype=np.float64)
-        return first + 0.2 * maybe + gap + rows["share"].to_numpy() * rows["sign"].to_numpy() + told * day
-
     def same_kinds(a: Any, b: Any) -> bool:
         return list(a.dtypes.items()) == list(b.dtypes.items())
 
-    x, background = frame(bench.x(4)), frame(bench.background())
-    model = RecordingModel(judge, keep=True)
+    x, background = mixed_frame(bench.x(4)), mixed_frame(bench.background())
+    model = RecordingModel(mixed_game, keep=True)
     explainer = bench.make(model, background)
     e = explainer.explain(x, **bench.few())
     for batch in model.batches:

@@ -116,6 +116,7 @@ SABOTEURS: tuple[Saboteur, ...] = (
     Saboteur("turns tensors into NumPy", "torch_is_kept", _rows(_sabotage_call.tensors_to_numpy)),
     Saboteur("knows only NumPy", "array_api_is_kept", _rows(_sabotage_call.strict_to_numpy)),
     Saboteur("moves rows to the host", "cuda_equals_cpu", _rows(_sabotage_call.cuda_to_cpu)),
+    Saboteur("numbers categories as they appear", "subset_gives_subset", _after(_sabotage_result.categories_by_appearance)),
     Saboteur("makes columns objects", "frames_reach_the_model_unchanged", _rows(_sabotage_call.columns_to_objects)),
     Saboteur("lets pandas guess what objects are", "frames_reach_the_model_unchanged", _rows(_sabotage_call.objects_to_guesses)),
     Saboteur("matches columns by position", "frames_reach_the_model_unchanged", _kind(_sabotage_explainer.RenamesColumns)),
