@@ -438,3 +438,38 @@ def test_max_display_is_a_positive_integer(max_display):
 def test_the_same_explanation_gives_the_same_picture():
     for plot in ("beeswarm", "heatmap"):
         assert picture(PLOTS[plot](make())) == picture(PLOTS[plot](make()))
+
+
+def test_what_lime_did_not_select_is_no_finding_of_zero():
+    e = replace(make(method="LIME"), settings={"num_features": 2})
+    values, errors = np.zeros_like(e.values), np.zeros_like(e.std_error)
+    values[:, :2], errors[:, :2] = e.values[:, :2], e.std_error[:, :2]
+    some = replace(e, values=values, std_error=errors)[0]
+    assert "6 features not selected" in some.to_text()
+    assert "6 features not selected" in some.to_html()
+    assert some.to_text().count("±") == 2
+    for ax in (some.plot.bar(), some.plot.waterfall()):
+        assert len(names_of(ax)) == 2
+        assert "6 features not selected" in ax.get_xlabel()
+    certain = replace(some, settings={})
+    assert "not selected" not in certain.to_text(), "without a selection a zero is a finding"
+    assert len(names_of(certain.plot.bar())) == 8
+
+
+def test_a_condition_does_not_equal_a_value():
+    e = make(conditions=np.full((40, 8), "3 < age <= 70", dtype=object))
+    assert not any("70 =" in name for name in names_of(e[0].plot.bar()))
+    assert all(name.startswith("3 < age <= 70 (") for name in names_of(e[0].plot.waterfall(max_display=8)))
+
+
+def test_axes_of_durations_and_of_flags_say_what_they_are():
+    data = pd.DataFrame({"t": pd.to_timedelta([1, 30, 50], unit="h"), "flag": pd.array([True, None, False], dtype="boolean")})
+    values = np.arange(6.0).reshape(3, 2)
+    e = Attribution(values=values, base_values=np.zeros(3), predictions=values.sum(1), data=data, feature_names=("t", "flag"), method="m")
+    ax = e.plot.scatter("t")
+    np.testing.assert_allclose(np.sort(ax.collections[-1].get_offsets()[:, 0]), np.array([1, 30, 50]) / 24)
+    assert ax.xaxis.get_major_formatter()(1.5, 0) == "1.5 d"
+    ax = e.plot.scatter("flag", color="flag")
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["False", "True"]
+    assert "1 missing" in ax.get_xlabel()
+    assert picture(e.plot.beeswarm())

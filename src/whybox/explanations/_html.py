@@ -18,11 +18,11 @@ from whybox.explanations._view import (
     Line,
     Z,
     batch,
+    chosen_lines,
     decimals,
     fixed,
     heading,
     is_additive,
-    lines,
     outcome,
     output_label,
     plus_minus,
@@ -123,7 +123,7 @@ def _plus_minus(error: float, digits: int) -> str:
 
 def _row(e: Attribution, max_display: int, name: str | None) -> str:
     """One row: a waterfall where the values add up to the prediction, bars from zero where they need not."""
-    entries = lines(e, 0)
+    entries, unselected = chosen_lines(e, 0)
     some, rest = entries[:max_display], entries[max_display:]
     remainder = Line(f"{len(rest)} more features", "", float(sum(line.attribution for line in rest)), float("nan"), -1) if rest else None
     steps = [*some, *([remainder] if remainder else [])]
@@ -137,6 +137,8 @@ def _row(e: Attribution, max_display: int, name: str | None) -> str:
     digits = decimals(*sizes)
     title = f"row {row_labels(e)[0]}" + ("" if name is None else f" · {heading(name)}")
     facts = [f"base value {outcome(base, digits)}", f"prediction {outcome(prediction, digits)}"]
+    if unselected:
+        facts.append(unselected)
     if e.score is not None:
         facts.append(f"R² of the local model {e.score[0]:.3f}")
     value = "value" if any(line.value for line in some) else ""

@@ -10,11 +10,11 @@ import numpy as np
 from whybox.explanations._highlight import is_text, terminal
 from whybox.explanations._view import (
     batch,
+    chosen_lines,
     decimals,
     fixed,
     heading,
     is_additive,
-    lines,
     outcome,
     output_label,
     plus_minus,
@@ -77,7 +77,7 @@ def _aligned(rows: list[tuple[str, ...]], left: Collection[int] = (0, 1)) -> lis
 
 
 def _row(e: Attribution, max_display: int) -> list[str]:
-    entries = lines(e, 0)
+    entries, unselected = chosen_lines(e, 0)
     digits = decimals(*(line.attribution for line in entries))
     some, rest = entries[:max_display], entries[max_display:]
     text = is_text(e, 0)
@@ -88,6 +88,8 @@ def _row(e: Attribution, max_display: int) -> list[str]:
         rows.append((_clean(line.name), shown, signed(line.attribution, digits), reach))
     if rest:
         rows.append((f"{len(rest)} more", "", signed(float(sum(line.attribution for line in rest)), digits), ""))
+    if unselected:
+        rows.append((unselected, "", "", ""))
     name = row_output(e, 0)
     result = f"row {row_labels(e)[0]}" + ("" if name is None else f", {heading(name)}")
     result += f": base {outcome(e.base_values[0], digits)} → prediction {outcome(e.predictions[0], digits)}"
@@ -100,7 +102,7 @@ def _row(e: Attribution, max_display: int) -> list[str]:
     if not entries:
         return [_clean(result), "", *terminal(e, 0, _clean), "", "no features: nothing in this text can be left out"]
     sizes = [line.attribution for line in some]
-    bars = ["", *_bars(sizes), *[""] * bool(rest)]
+    bars = ["", *_bars(sizes), *[""] * (bool(rest) + bool(unselected))]
     table = _aligned([(name, *columns, bar) for (name, _, *columns), bar in zip(rows, bars, strict=True)], left={0, 3})
     return [_clean(result), "", *terminal(e, 0, _clean), "", *table]
 

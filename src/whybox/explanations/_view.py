@@ -176,6 +176,16 @@ def lines(e: Attribution, row: int) -> list[Line]:
     ]
 
 
+def chosen_lines(e: Attribution, row: int) -> tuple[list[Line], str]:
+    """The features of a row that were fitted, and what to say of those that were not: their zeros are no findings."""
+    found = lines(e, row)
+    if e.settings.get("num_features") is None and e.settings.get("l1_reg") is None:
+        return found, ""
+    kept = [line for line in found if line.attribution != 0 or line.error > 0]
+    left = len(found) - len(kept)
+    return kept, f"{left} {'feature' if left == 1 else 'features'} not selected" if left else ""
+
+
 def row_cells(e: Attribution, row: int) -> list[Any] | None:
     """The displayed data of one row, one entry a feature."""
     if e.data is None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from whybox.errors import InputError, MissingDependencyError, OptionError
 from whybox.explanations import Attribution
-from whybox.explanations._view import batch, heading, one_output, row_output
+from whybox.explanations._view import Line, batch, heading, one_output, row_output, shortened
 from whybox.typing import Floats
 
 if TYPE_CHECKING:
@@ -136,6 +136,12 @@ def wrapped(text: str, width: int | None = None) -> str:
     wrapper = textwrap.TextWrapper(width, break_long_words=True, break_on_hyphens=False)
     wrapper.wordsep_simple_re = _BREAKS
     return "\n".join(wrapper.wrap(text)) or " "
+
+
+def with_value(line: Line, e: Attribution) -> str:
+    """A feature of a row beside its value; a condition such as "3 < age <= 7" says what the value equals by itself."""
+    value = shortened(line.value, 60)
+    return line.name if not value else f"{line.name} = {value}" if e.conditions is None else f"{line.name} ({value})"
 
 
 def label_features(ax: Axes, names: Sequence[str]) -> None:

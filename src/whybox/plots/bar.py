@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.errors import InputError
 from whybox.explanations import Attribution
-from whybox.explanations._view import batch, decimals, fixed, is_additive, lines, one_output, outcome, shortened, signed
+from whybox.explanations._view import batch, chosen_lines, decimals, fixed, is_additive, one_output, outcome, signed
 from whybox.plots import _figure as fig
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def bar(explanation: Attribution, *, max_display: int = 10, ax: Axes | None = No
     if not len(whole):
         raise InputError("bar: the explanation has no rows")
     limit = fig.check_display(max_display)
-    one = len(whole) == 1
+    one, unselected = len(whole) == 1, ""
     if one:
-        found = lines(whole, 0)
-        names = [f"{x.name} = {shortened(x.value, 60)}" if x.value else x.name for x in found]
+        found, unselected = chosen_lines(whole, 0)
+        names = [fig.with_value(x, whole) for x in found]
         sizes = np.array([x.attribution for x in found])
         errors = np.array([x.error for x in found])
     else:
@@ -93,5 +93,5 @@ def bar(explanation: Attribution, *, max_display: int = 10, ax: Axes | None = No
     else:
         total = ""
     label = ("attribution" if one else "mean |attribution|") + fig.interval_note(e)
-    fig.tidy(ax, title=fig.title_of(whole) + total, xlabel=label)
+    fig.tidy(ax, title=fig.title_of(whole) + total, xlabel=label + (f" · {unselected}" if unselected else ""))
     return ax

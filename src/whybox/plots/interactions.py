@@ -52,11 +52,12 @@ def interactions(found: Interactions, *, max_display: int = 10, ax: Axes | None 
     ax.imshow(grid, cmap=fig.colors(diverging=True), vmin=-limit, vmax=limit, interpolation="nearest")
     power = int(np.floor(np.log10(limit)))
     power = 0 if -1 <= power <= 1 else power
+    digits = 3 if limit < 1.0 and not power else 1 if limit >= 10.0 ** (power + 1) else 2  # a hundredth of the largest is not 0
     inches = ax.figure.canvas.figure.get_size_inches() * ax.get_position().size
     size = min(fig.FONT - 2, 16.0 * float(inches.min()) / max(len(names), 1))
     for i, j in np.ndindex(grid.shape) if size >= _LEGIBLE else ():
         number = grid[i, j] / 10.0**power
-        text = f"{number:{'+' if single else ''}.{1 if limit >= 10.0 ** (power + 1) else 2}f}".replace("-", "−")
+        text = f"{number:{'+' if single else ''}.{digits}f}".replace("-", "−")
         clear = abs(grid[i, j]) >= 2.0 * error[i, j]
         color = "white" if abs(grid[i, j]) > 0.7 * limit else "#1d1d1d" if clear else fig.GREY
         weight = "bold" if i == j else "normal"

@@ -88,6 +88,13 @@ def _place(ax: Axes, column: NDArray[Any], ordered: NDArray[Any] | None, y: Floa
             formatter: Any = dates.ConciseDateFormatter
             ax.xaxis.set_major_locator(locator())
             ax.xaxis.set_major_formatter(formatter(ax.xaxis.get_major_locator()))
+        elif column.dtype.kind == "m":
+            numbers = _durations(ax, column)
+        elif column.dtype.kind == "b" or (
+            column.dtype == object and all(isinstance(v, (bool, np.bool_)) for v in column[~np.isnan(numbers)])
+        ):
+            ax.set_xticks([0.0, 1.0], ["False", "True"])
+            ax.set_xlim(-0.5, 1.5)
         finite = numbers[np.isfinite(numbers)]
         if finite.size and finite.min() < finite.max():
             counts, edges = np.histogram(finite, 40)
@@ -118,6 +125,17 @@ def _place(ax: Axes, column: NDArray[Any], ordered: NDArray[Any] | None, y: Floa
     fig.literal(ax.get_xticklabels())
     ax.set_xlim(-0.6, len(groups) - 0.4)
     return slots, 0
+
+
+def _durations(ax: Axes, column: NDArray[Any]) -> Floats:
+    """Durations in the largest of days, hours, minutes and seconds that the longest one reaches; the axis says which."""
+    import pandas as pd
+
+    seconds = pd.Series(column).dt.total_seconds().to_numpy(dtype=np.float64)
+    longest = float(np.nanmax(np.abs(seconds), initial=0.0))
+    size, unit = next(((size, unit) for size, unit in ((86400, "d"), (3600, "h"), (60, "min")) if longest >= size), (1, "s"))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g} {unit}")
+    return np.asarray(seconds / size, dtype=np.float64)
 
 
 def _by_category(ax: Axes, x: Floats, y: Floats, column: NDArray[Any], name: str, dots: dict[str, Any]) -> None:

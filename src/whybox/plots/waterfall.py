@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.errors import OptionError
 from whybox.explanations import Attribution
-from whybox.explanations._view import batch, decimals, is_additive, lines, one_output, outcome, row_labels, shortened, signed
+from whybox.explanations._view import batch, chosen_lines, decimals, is_additive, one_output, outcome, row_labels, signed
 from whybox.plots import _figure as fig
 from whybox.typing import Floats
 
@@ -39,10 +39,10 @@ def waterfall(explanation: Attribution, *, max_display: int = 10, ax: Axes | Non
         raise OptionError(f"waterfall: shows one row, and this explains {len(e)}; choose one: e[0].plot.waterfall()")
     e = one_output(e, "waterfall")
     limit = fig.check_display(max_display)
-    found = lines(e, 0)
+    found, unselected = chosen_lines(e, 0)
     count = len(found) if len(found) <= limit + 1 else limit
     rest = found[count:]
-    names = [f"{x.name} = {shortened(x.value, 60)}" if x.value else x.name for x in found[:count]]
+    names = [fig.with_value(x, e) for x in found[:count]]
     steps = np.array([x.attribution for x in found[:count]] + ([sum(x.attribution for x in rest)] if rest else []))
     reach = fig.Z * np.array([x.error for x in found[:count]] + ([np.nan] if rest else []))
     names += [f"{len(rest)} other features"] if rest else []
@@ -93,7 +93,11 @@ def waterfall(explanation: Attribution, *, max_display: int = 10, ax: Axes | Non
             color=fig.ink(),
         )
     note = "" if additive else f" · prediction {outcome(float(e.predictions[0]), digits)}"
-    fig.tidy(ax, title=f"{fig.title_of(e)} · row {row_labels(e)[0]}{note}", xlabel="model output" + fig.interval_note(e))
+    fig.tidy(
+        ax,
+        title=f"{fig.title_of(e)} · row {row_labels(e)[0]}{note}",
+        xlabel="model output" + fig.interval_note(e) + (f" · {unselected}" if unselected else ""),
+    )
     fig.literal([ax.set_title(ax.get_title(loc="left"), loc="left", fontsize=fig.FONT + 1, pad=24)])
     return ax
 
