@@ -72,6 +72,30 @@ def test_a_null_elsewhere_changes_no_dtype(tmp_path):
     assert source.batch(0, 3, 6).x["a"].isna().tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("empty", [0, 1, 2])
+def test_a_file_without_a_value_in_a_column_takes_the_type_of_the_others(empty, tmp_path):
+    """pandas writes a part whose objects are all missing as a column of no type."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    when = pd.to_datetime(["2024-01-01", None, "2024-01-03"]).as_unit("us")
+    typed = pa.table({"n": pa.array([1, None, 3]), "s": pa.array(["a", None, "b"]), "t": pa.array(when), "x": [0.0, 1.0, 2.0]})
+    nothing = pa.table({"n": pa.nulls(2), "s": pa.nulls(2), "t": pa.nulls(2), "x": [3.0, 4.0]})
+    tables = [typed, typed]
+    tables.insert(empty, nothing)
+    for i, table in enumerate(tables):
+        pq.write_table(table, tmp_path / f"{i}.parquet")
+    source = in_files(tmp_path, None, None)
+    batches = [source.batch(0, i, i + 1).x for i in range(8)] + [source.batch(0, 0, 8).x]
+    assert len({tuple(map(str, batch.dtypes)) for batch in batches}) == 1
+    pd.testing.assert_frame_equal(pd.concat(batches[:8], ignore_index=True), batches[8])
+    assert batches[8]["x"].tolist() == [row for table in tables for row in table["x"].to_pylist()]
+    assert batches[8]["s"].dropna().tolist() == ["a", "b"] * 2
+    pq.write_table(typed.set_column(0, "n", pa.array(["1", "2", "3"])), tmp_path / "9.parquet")
+    with pytest.raises(SchemaError, match=r"column 'n' is string in .*9\.parquet and int64 in"):
+        in_files(tmp_path, None, None)
+
+
 def test_a_batch_across_groups_and_files_is_the_rows_between(folder):
     source = in_files(folder, None, "key")
     for start, stop in ((0, 60), (6, 8), (18, 27), (59, 60)):

@@ -412,6 +412,7 @@ DAYS = pd.date_range("2020-01-01", periods=401)
         (pd.date_range("2020-01-01 10:00", periods=41, freq="7h"), "t <= 2020-01-04 08:00"),
         (pd.date_range("2020-01-01 10:00", periods=41, freq="7s"), "t <= 2020-01-01 10:01:10"),
         (pd.date_range("2020-01-01 10:00", periods=41, freq="7us"), "t <= 2020-01-01 10:00:00.000070"),
+        (pd.date_range("2020-01-01 10:00", periods=41, freq="7us").as_unit("ns"), "t <= 2020-01-01 10:00:00.000070"),
         (pd.to_timedelta(np.arange(41), "D"), "t <= 10 days"),
         (pd.to_timedelta(np.arange(41), "h"), "t <= 10:00:00"),
         (np.arange(41.0), "t <= 10"),

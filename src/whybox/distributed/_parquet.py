@@ -129,6 +129,8 @@ def in_files(data: Any, columns: str | Sequence[str] | None, row_id: str | None)
     Raises:
         InputError: there are no files or rows, a file cannot be read, or ids repeat or are missing.
         SchemaError: files have other columns than the first, or a column does not exist.
+
+    A file that holds nothing but missing values in a column, and so no type, takes that of the others.
     """
     files = [file for path in ([data] if isinstance(data, (str, os.PathLike)) else data) for file in _files(Path(path))]
     pa = arrow()
@@ -140,7 +142,7 @@ def in_files(data: Any, columns: str | Sequence[str] | None, row_id: str | None)
             raise InputError(f"data: {file} cannot be read as Parquet ({error})") from error
     first = opened[0].schema_arrow
     for file, other in zip(files, opened, strict=True):
-        _same_columns(files[0], first, file, other.schema_arrow)
+        first = _same_columns(files[0], first, file, other.schema_arrow)
     empty = first.empty_table().to_pandas()
     chosen = choose([name for name in first.names if name in empty.columns], columns, row_id)
     groups = tuple(
@@ -171,15 +173,19 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _same_columns(first: Path, expected: Any, file: Path, schema: Any) -> None:
+def _same_columns(first: Path, expected: Any, file: Path, schema: Any) -> Any:
+    """What is expected of the files to come: columns of which the first files held nothing have the type of the first that does."""
+    nothing = arrow().null()
     if set(schema.names) != set(expected.names):
         lacks, has = sorted(set(expected.names) - set(schema.names)), sorted(set(schema.names) - set(expected.names))
         raise SchemaError(f"data: {file} lacks the columns {lacks[:5]} of {first}, and has {has[:5]} that the other lacks")
-    for name in expected.names:
-        if schema.field(name).type != expected.field(name).type:
-            raise SchemaError(
-                f"data: column {name!r} is {schema.field(name).type} in {file} and {expected.field(name).type} in {first}; write one type"
-            )
+    for i, name in enumerate(expected.names):
+        here, before = schema.field(name).type, expected.field(name).type
+        if before == nothing:
+            expected = expected.set(i, expected.field(i).with_type(here))
+        elif here not in (before, nothing):
+            raise SchemaError(f"data: column {name!r} is {here} in {file} and {before} in {first}; write one type")
+    return expected
 
 
 def _dtype(dtype: Any, name: str, files: Sequence[Any]) -> Any:

@@ -56,7 +56,8 @@ def edge_texts(edges: Floats, values: Any) -> list[str]:
     apart = min([int(held.max()) - int(held.min()), *np.diff(numbers).tolist()])
     sizes = [(max(size // _UNITS[column.unit], 1), form) for size, form in _STEPS]
     size, form = next((size, form) for size, form in sizes if size == 1 or 10 * size <= apart or not (numbers % size).any())
-    ends = pd.Index((numbers // size * size).view(kind))
+    coarse = (np.spacing(np.abs(edges)) / 2).astype("int64")  # float64 holds nanoseconds since 1970 to about a hundred of them
+    ends = pd.Index(((numbers + np.where(coarse < size, coarse, 0)) // size * size).view(kind))
     if column.dtype.kind == "m":
         return [str(end).removesuffix(" 00:00:00").removeprefix("0 days ") for end in ends]
     return [end.strftime(form) if form else str(end) for end in ends]

@@ -139,7 +139,7 @@ def _join_frames(x: Any, background: Any, model: Model) -> tuple[Columns, tuple[
     if model.feature_names is not None and set(model.feature_names) == set(map(str, order)):
         by_name = {str(c): c for c in order}
         order = [by_name[name] for name in model.feature_names]
-    x, background = x[order].copy(deep=False), background[order].copy(deep=False)
+    x, background = [(part if list(part.columns) == order else part[order]).copy(deep=False) for part in (x, background)]
     for column in order:
         if x[column].dtype != background[column].dtype:
             x[column], background[column] = _join_column(x[column], background[column])
