@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 import hypothesis
 import pytest
@@ -31,6 +32,14 @@ def _no_network():
     socket.socket.connect = _connect_to_this_machine
     yield
     socket.socket.connect = _connect
+
+
+@pytest.fixture(autouse=True)
+def _no_open_figures():
+    """Plots that a test leaves to pyplot do not pile up."""
+    yield
+    if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
+        pyplot.close("all")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -145,3 +145,36 @@ def test_files_that_do_not_fit_are_named_errors(folder, tmp_path):
         explain(tmp_path / "none.parquet")
     with pytest.raises(SchemaError, match="no columns"):
         explain(tmp_path / "none.parquet", columns=["nothing"])
+
+
+def test_categories_of_a_file_reach_the_model(tmp_path):
+    """A schema tells of a category that it is one, not which there are; row groups and files have dictionaries of their own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    words, sizes = ["b", "a", None, "c", "a", "b"], ["lo", "hi", "mid", None, "hi", "lo"]
+    grades = pd.CategoricalDtype(["lo", "mid", "hi"], ordered=True)
+    frame = pd.DataFrame({"n": np.arange(6.0), "word": pd.Categorical(words), "size": pd.Series(sizes).astype(grades)})
+    for i, (start, stop) in enumerate([(0, 1), (1, 4), (4, 6)]):
+        part = frame[start:stop]
+        part.assign(word=part["word"].cat.remove_unused_categories()).to_parquet(tmp_path / f"{i}.parquet", row_group_size=2)
+    source = in_files(tmp_path, None, None)
+    batches = [source.batch(0, i, i + 1).x for i in range(6)]
+    assert {(batch["word"].dtype.name, tuple(batch["word"].cat.categories)) for batch in batches} == {("category", ("b", "a", "c"))}
+    assert {batch["size"].dtype for batch in batches} == {grades}
+    for name in ("word", "size"):
+        assert pd.concat(batch[name].astype(object) for batch in batches).tolist() == frame[name].astype(object).tolist()
+
+    def model(rows):
+        return rows["n"].to_numpy() + 10.0 * (rows["word"] == "b").to_numpy() + 100.0 * (rows["size"] == "hi").to_numpy()
+
+    who = wb.ExactSHAP(wb.as_model(model, version="1"), frame)
+    found = wb.explain_dataset(who, tmp_path, tmp_path.with_name("out"), workers=1, batch_size=4).explanation()
+    np.testing.assert_array_equal(found.predictions, model(frame))
+    np.testing.assert_array_equal(found.values, who.explain(frame).values)
+    pq.write_table(
+        pa.Table.from_pandas(frame.assign(size=pd.Series(sizes).astype(grades).cat.reorder_categories(["hi", "mid", "lo"]))),
+        tmp_path / "9.parquet",
+    )
+    with pytest.raises(SchemaError, match="column 'size' has the ordered categories"):
+        in_files(tmp_path, None, None)

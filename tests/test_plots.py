@@ -74,15 +74,6 @@ PLOTS = {
 each_plot = pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    """Figures of pyplot do not pile up."""
-    yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
-
-
 def picture(ax):
     """A plot as PNG."""
     return _figure.png(ax.figure)

@@ -94,7 +94,7 @@ class ParquetRows:
         x = frame[list(self.columns)]
         for name, dtype in zip(self.columns, self.dtypes, strict=True):
             if x[name].dtype != dtype:
-                x = x.assign(**{name: x[name].astype(dtype)})
+                x = x.assign(**{name: _as(x[name], dtype)})
         return Batch(number, x.reset_index(drop=True), ids)
 
 
@@ -188,8 +188,46 @@ def _same_columns(first: Path, expected: Any, file: Path, schema: Any) -> Any:
     return expected
 
 
+def _as(column: Any, dtype: Any) -> Any:
+    """A column of a batch in the dtype of all batches.
+
+    Raises:
+        SchemaError: a value would get lost.
+    """
+    found = column.astype(dtype)
+    if found.isna().sum() != column.isna().sum():
+        lost = column[found.isna() & ~column.isna()].unique().tolist()
+        raise SchemaError(f"data: column {column.name!r}: {lost[:5]} have no place in {dtype}; write the files anew, with one dtype")
+    return found
+
+
+def _categories(dtype: Any, name: str, files: Sequence[Any]) -> Any:
+    """The categories of all row groups, in the order in which they come; each row group has a dictionary of its own.
+
+    Raises:
+        SchemaError: categories that have an order come in different ones.
+    """
+    import pandas as pd
+
+    known: dict[Any, None] = {}
+    for file in files:
+        for g in range(file.metadata.num_row_groups):
+            for part in file.read_row_group(g, columns=[name]).column(0).chunks:
+                mine = part.dictionary.to_pylist() if hasattr(part, "dictionary") else []
+                if dtype.ordered and known and mine and mine != list(known):
+                    raise SchemaError(
+                        f"data: column {name!r} has the ordered categories {list(known)[:10]} and {mine[:10]}; write one order"
+                    )
+                known.update(dict.fromkeys(mine))
+    return pd.CategoricalDtype(
+        pd.Index(list(known), dtype=dtype.categories.dtype if len(dtype.categories) else None), ordered=dtype.ordered
+    )
+
+
 def _dtype(dtype: Any, name: str, files: Sequence[Any]) -> Any:
     """One dtype for all batches: pandas makes an integer column with a missing value float, and a boolean one object."""
+    if hasattr(dtype, "categories"):
+        return _categories(dtype, name, files)
     if not isinstance(dtype, np.dtype) or dtype.kind not in "biu" or not any(_has_nulls(file, name) for file in files):
         return dtype
     return np.dtype(object) if dtype.kind == "b" else np.dtype(np.float64)
