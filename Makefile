@@ -5,6 +5,7 @@
 #   make lint    the first two of these
 #   make bench   whybox beside its peers, on this machine
 #   make docs    the HTML pages, warnings are errors
+#   make oldest  the tests with the lower bounds of pyproject.toml (PYTHON=python3.11; downloads several GB)
 #   make clean   remove every environment and every built file
 #
 # PYTHON=python3.12 chooses the interpreter; ARGS="-k lime" goes to pytest, the demo or the benchmarks;
@@ -17,7 +18,7 @@ JOBS ?= auto
 BENCH ?= $(wildcard benchmarks/[a-z]*.py)
 
 .DEFAULT_GOAL := test
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs oldest clean
 
 .venv/.installed: EXTRAS = test
 .venv-demo/.installed: EXTRAS = plot
@@ -49,7 +50,17 @@ docs: .venv-docs/.installed
 	rm -rf docs/generated
 	.venv-docs/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html $(ARGS)
 
+# Warnings of old releases about one another are no errors here.
+oldest: .venv-oldest/.installed
+	.venv-oldest/bin/python -m pytest -n $(JOBS) -W default --deselect "tests/test_docs.py::test_code_of_page_runs[docs/migration.md]" $(ARGS)
+
+.venv-oldest/.installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt \
+		-e '.[torch,hf,http,llm,concepts,shap,lime,image,plot,parquet]' pytest pytest-xdist hypothesis array-api-strict packaging
+	touch $@
+
 clean:
-	rm -rf .venv .venv-demo .venv-docs .venv-bench build dist docs/_build docs/generated report.html
+	rm -rf .venv .venv-oldest .venv-demo .venv-docs .venv-bench build dist docs/_build docs/generated report.html
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 import pytest
 
 from whybox.concepts import (
     CallableClassifier,
+    Concept,
     ConceptEffect,
     FittedClassifier,
+    FlipCounterfactuals,
     LLMCounterfactuals,
     StructuralCounterfactuals,
     null_edits,
@@ -347,3 +352,25 @@ def test_model_that_raises_passes_its_own_exception():
 
 def test_classifier_by_callable_is_a_classifier():
     assert CallableClassifier({"food": lambda texts: ["x"] * len(texts)}).classify(["a"], "food") == ("x",)
+
+
+def test_no_interval_holds_nothing_and_excludes_nothing():
+    source = LLMCounterfactuals(FunctionGenerator(lambda _: "The soup was bad."), [Concept("food", ("Negative", "Positive"))])
+    effects = ConceptEffect(lambda texts: np.array([[0.0, float(len(t))] for t in texts]), source)
+    table = effects.explain(["The soup was good."], "food", to="Negative", current=["Positive"]).to_frame()
+    assert table["low"].isna().all()
+    assert table["zero_in_interval"].isna().all()
+
+
+def test_a_model_that_holds_a_key_is_not_in_a_repr():
+    @dataclass
+    class Keyed:
+        api_key: str = "sk-planted"
+
+        def __call__(self, texts):
+            return [[float("bad" in text), 0.0] for text in texts]
+
+    generator = FunctionGenerator(partial(str.replace, "sk-planted"))
+    source = LLMCounterfactuals(generator, [Concept("food", ("Negative", "Positive"))])
+    for holder in (ConceptEffect(Keyed(), source), FlipCounterfactuals(generator, Keyed(), labels=("a", "b")), generator, source):
+        assert "sk-planted" not in repr(holder)

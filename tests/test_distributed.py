@@ -247,7 +247,7 @@ def test_a_finished_job_asks_nothing(tmp_path):
     who = wb.KernelSHAP(wb.as_model(model, version="1"), X[:4])
     first = wb.explain_dataset(who, X, tmp_path, workers=1, budget=20)
     n = len(asked)
-    again = wb.explain_dataset(who, X, tmp_path, workers=1, budget=20)
+    again = wb.explain_dataset(who, X, tmp_path, workers=1, budget=np.int64(20))
     assert (len(asked), again.manifest["shards"]) == (n, first.manifest["shards"])
 
 

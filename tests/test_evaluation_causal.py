@@ -68,6 +68,12 @@ def test_the_truth_is_without_error_and_faithful(truth):
     assert found["order"] == found["order_all"] == found["order_average"] == 1.0
 
 
+def test_a_resample_of_one_cell_orders_nothing():
+    truth = Pairs(np.array([[1.0, 2.0], [0.5, 1.0], [0.1, 0.1], [0.2, 0.3]]), tuple("abcd"), (UP, UP, LOUD, LOUD))
+    found = score(truth, truth.effects)
+    assert (found.values["order_average"], found.low["order_average"]) == (1.0, 1.0)
+
+
 def test_two_counterfactuals_of_one_kind_count_in_all_pairs_only():
     """What an estimate says of them is the same, so that all pairs hold some that no estimate can rank."""
     same, other = Intervention("food", "+", "-"), Intervention("noise", "+", "-")

@@ -17,7 +17,7 @@ import pytest
 
 from whybox._remote import JsonCache, RateLimiter, Secret, Tokens, digest, parse_retry_after
 from whybox.errors import BudgetError, InputError, OptionError, RemoteError
-from whybox.llms import Budget, Cached, Limits, OpenAICompatible, Price, Prompt, Reply, Retry, Sampling
+from whybox.llms import Budget, Cached, FunctionGenerator, Limits, OpenAICompatible, Price, Prompt, Reply, Retry, Sampling
 from whybox.testing.llm_server import FAULTS, running
 
 KEY = "sk-planted-0123456789abcdef"
@@ -249,6 +249,60 @@ def test_unusable_addresses_are_refused_without_showing_them(url):
         OpenAICompatible(url, "m")
     assert "pw" not in str(caught.value)
     assert "key=1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["test", "none", "1", "choices", "the key"])
+def test_a_short_key_is_a_word_of_answers_and_stays_in_them(key, monkeypatch, tmp_path):
+    """Local servers take any key. Cut out of an answer it would spoil what was paid for, and its JSON."""
+    monkeypatch.setenv("WHYBOX_TEST_KEY", key)
+    with running("--key", key, "--say", "the greatest choices, none of them 11 or the key") as server:
+        llm = Cached.at(tmp_path / "r.sqlite", echoing(server.base_url, api_key_env="WHYBOX_TEST_KEY"))
+        assert llm.generate(asks(1))[0].text == llm.generate(asks(1))[0].text == "the greatest choices, none of them 11 or the key"
+        llm.cache.close()
+
+
+def test_a_key_is_cut_out_of_the_texts_of_an_answer_alone(planted):
+    answer = {"a": [1.5, f"x {KEY}", None, {KEY: True}], "b": "none"}
+    assert Secret("WHYBOX_TEST_KEY").scrub_answer(answer) == {"a": [1.5, "x [key removed]", None, {"[key removed]": True}], "b": "none"}
+    assert Secret(None).scrub_answer(answer) is answer
+
+
+def test_what_is_no_reply_is_refused_before_it_is_cached(tmp_path):
+    calls = []
+
+    def flaky(prompt):
+        calls.append(prompt)
+        return None if len(calls) == 2 else "fine"
+
+    llm = Cached.at(tmp_path / "r.sqlite", FunctionGenerator(flaky, name="f"))
+    with pytest.raises(InputError, match="expected a text, got NoneType"):
+        llm.generate(asks(3))
+    assert [reply.text for reply in llm.generate(asks(3))] == ["fine"] * 3
+    assert len(calls) == 4, "the first answer was kept"
+    llm.cache.close()
+
+    class Own:
+        def __init__(self, replies):
+            self.replies = replies
+
+        def identity(self):
+            return {"own": len(self.replies)}
+
+        def generate(self, prompts, sampling=None, *, on_reply=None):
+            return self.replies
+
+    for replies, said in ((["a", "b"], "expected a list of Reply, got str"), ([Reply("a")], "expected 2 replies, got 1")):
+        with pytest.raises(InputError, match=rf"Own\.generate: {said}"):
+            Cached.at(tmp_path / f"{len(replies)}.sqlite", Own(replies)).generate(asks(2))
+
+
+def test_a_temperature_is_a_number_whatever_its_type(tmp_path):
+    calls = []
+    llm = Cached.at(tmp_path / "r.sqlite", FunctionGenerator(lambda prompt: calls.append(prompt) or "fine", name="f"))
+    for temperature in (0.0, 0, np.float32(0)):
+        llm.generate(asks(1), Sampling(temperature=temperature))
+    assert len(calls) == 1
+    llm.cache.close()
 
 
 def test_secret_scrubs_only_its_key(planted):

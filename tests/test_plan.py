@@ -156,6 +156,17 @@ def test_a_probe_is_paid_for_once_where_there_is_a_cache(tmp_path):
     assert again.probe_queries == 51
 
 
+def test_a_probe_of_an_endpoint_is_a_small_part_of_the_job():
+    from whybox.testing.model_server import running
+
+    with running() as server:
+        model = HTTPModel(server.base_url + "/predict", JSONRows(), rows_per_request=10, limits=Limits(concurrency=8))
+        for explainer, most in ((wb.ExactSHAP(model, B, engine=EXACT), 7 * 62 * 9 // 20), (wb.Occlusion(model, B[:2], engine=EXACT), 10)):
+            plan = explainer.plan(X, probe=True)
+            assert plan.probe_queries == most + 1
+            assert plan.seconds > 0
+
+
 def test_rate_limit_is_part_of_the_estimate():
     from whybox.testing.model_server import running
 

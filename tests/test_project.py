@@ -49,6 +49,19 @@ def test_pins_are_sorted_and_single():
     assert names == sorted(set(names))
 
 
+def test_the_oldest_versions_are_the_lower_bounds():
+    """``make oldest`` tests what pyproject.toml promises. A few pins are above: the first release that works with the others."""
+    lines = [line.split("#") for line in (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()]
+    oldest = {Requirement(line[0]).name: (Requirement(line[0]), len(line) > 1) for line in lines if line[0].strip()}
+    extras = ("torch", "hf", "http", "concepts", "shap", "lime", "image", "plot", "parquet")
+    for wanted in [Requirement(line) for line in PROJECT["dependencies"] + [line for extra in extras for line in EXTRAS[extra]]]:
+        if wanted.name == "whybox":
+            continue
+        pinned, explained = oldest[wanted.name]
+        (bound,), (pin,) = ([Version(part.version) for part in r.specifier] for r in (wanted, pinned))
+        assert pin == bound or (pin > bound and explained), wanted.name
+
+
 def test_extra_all_holds_every_extra_of_a_user():
     (line,) = EXTRAS["all"]
     assert Requirement(line).extras == set(EXTRAS) - FOR_DEVELOPERS

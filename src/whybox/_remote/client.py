@@ -240,23 +240,23 @@ class _Session(Generic[T]):
         except TransportError as error:
             # A request that never left cost nothing; one that broke half-way may have been charged: it keeps its bound.
             return _Verdict(error=client.secret.scrub(str(error)), tokens=None if error.sent else Tokens())
-        body = client.secret.scrub(response.content.decode("utf-8", "replace"))
+        body = response.content.decode("utf-8", "replace")
         status = response.status
         if status != 200:
             return _Verdict(
-                error=f"HTTP {status}: {_excerpt(body)}",
+                error=f"HTTP {status}: {_excerpt(client.secret.scrub(body))}",
                 tokens=Tokens(),
                 again=status in TRANSIENT,
                 fatal=status in FATAL,
                 retry_after=parse_retry_after(response.headers) if status in TRANSIENT else None,
             )
         try:
-            value, tokens = self._decode(json.loads(body), item.call)
+            value, tokens = self._decode(client.secret.scrub_answer(json.loads(body)), item.call)
         except WhyboxError as error:  # no other answer would be read either
             self._stop = self._stop or error
             return _Verdict(error=str(error), fatal=True)
         except (ValueError, BadReply) as error:
-            return _Verdict(error=f"an answer that cannot be read ({error}): {_excerpt(body)}")
+            return _Verdict(error=client.secret.scrub(f"an answer that cannot be read ({error}): {_excerpt(body)}"))
         except Exception as error:  # noqa: BLE001  # a caller's decoder; the run ends with it
             error.add_note(f"whybox: raised while reading an answer of {client.url}")
             self._stop = self._stop or error

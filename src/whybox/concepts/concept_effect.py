@@ -55,7 +55,7 @@ class ConceptEffect:
         (1, True)
     """
 
-    model: Any
+    model: Any = field(repr=False)
     source: CounterfactualSource | EffectEstimator
     k: int | None = None
     n_bootstrap: int = 2000

@@ -90,7 +90,7 @@ class FlipCounterfactuals:
     """
 
     llm: TextGenerator
-    model: Any
+    model: Any = field(repr=False)
     labels: tuple[str, ...] | None = None
     task: str = "text classification"
     checks: tuple[Check, ...] | None = None

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from types import EllipsisType
 from typing import Any, Literal
 
+import numpy as np
+
 from whybox._random import generator
 from whybox.distributed._dask import Dask
 from whybox.distributed._identity import Identity, UnidentifiedModelWarning, model_of
@@ -122,6 +124,7 @@ def explain_dataset(
         raise OptionError(f'on_change: expected "error" or "restart", got {on_change!r}')
     factory = isinstance(explainer, type) or not callable(getattr(explainer, "explain", None))
     who = _who(explainer, version, factory)
+    budget = int(budget) if isinstance(budget, np.integer) else budget
     call = {"seed": int(seed), "budget": budget, "tol": tol} | ({} if target is ... else {"target": target})
     with open_folder(out) as folder:
         source, digest = _source(data, folder, columns, id, restart=on_change == "restart")

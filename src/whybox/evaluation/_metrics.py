@@ -60,7 +60,8 @@ def order_of_averages(weights: Floats, original: Ints, which: Ints, true: Floats
     right = [np.sign(v[:, a] - v[:, b]) for v in averages]
     known = np.isfinite(right[0]) & np.isfinite(right[1])
     agree = (right[0] == right[1]) & known
-    result: Floats = agree.sum(axis=(0, 1)) / np.maximum(known.sum(axis=(0, 1)), 1)
+    count = known.sum(axis=(0, 1))
+    result: Floats = np.where(count > 0, agree.sum(axis=(0, 1)) / np.maximum(count, 1), np.nan)  # a resample of one cell orders nothing
     return result
 
 

@@ -20,6 +20,7 @@ from whybox.spaces.neighborhood import NeighborhoodBound
 from whybox.typing import Ask, Bound, Ints, Model
 
 _PROBE = 256
+_SHARE = 20  # of a job's rows, at most one in so many is sent to an endpoint to tell what the others will take
 _CONTROLS = 3  # in a hundred: control rows of a batch, and twice alone where they raise doubts
 
 
@@ -191,12 +192,20 @@ def _seconds(queries: int, seconds_a_row: float, model: Model) -> float:
 
 
 def _probe(model: Model, bound: Bound, part: _Part | None, probe: int | bool, engine: Engine) -> tuple[float, int]:
-    """Seconds a row, and rows that were sent: one row to warm up, then the probe in one call. A cache keeps their answers."""
+    """Seconds a row, and rows that were sent: one row to warm up, then the probe in one call. A cache keeps their answers.
+
+    Left to choose, it sends to an endpoint what keeps it busy four times over, but a twentieth of the job at most, or one request.
+    """
     remote = model.remote
-    size = (_PROBE if remote is None else 4 * remote.concurrency * remote.rows_per_request) if probe is True else count("probe", probe)
     most = engine.max_batch if engine.max_batch is not None else model.max_batch
     ask = None if part is None else Ask(part.at, part.wanted.codes)
     there = 0 if ask is None else len(ask.instances) * len(ask.codes) * bound.draws
+    if probe is not True:
+        size = count("probe", probe)
+    elif remote is None:
+        size = _PROBE
+    else:
+        size = min(4 * remote.concurrency * remote.rows_per_request, max(there // _SHARE, remote.rows_per_request))
     size = min(size, there, *([] if most is None else [most]))
     if ask is None or size < 1:
         raise OptionError("probe: there is nothing to ask, and so nothing to measure; leave probe out")
@@ -208,4 +217,8 @@ def _probe(model: Model, bound: Bound, part: _Part | None, probe: int | bool, en
         seconds, sent = time.perf_counter() - began, run.stats.n_queries
     if sent == before:  # all of them are in the cache, which tells nothing about the model
         return _probe(model, bound, part, probe, replace(engine, cache=None))
-    return seconds / (sent - before), sent
+    idle = 1.0
+    if remote is not None:  # too few requests to fill the line take as long as many
+        asked, whole = (-(-rows // remote.rows_per_request) for rows in (sent - before, there))
+        idle = asked / max(min(remote.concurrency, whole), asked) if asked < remote.concurrency else 1.0
+    return idle * seconds / (sent - before), sent

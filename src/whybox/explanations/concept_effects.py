@@ -157,7 +157,7 @@ class ConceptEffects:
         """One row an intervention and output: mean, interval, pairs and how many could be used.
 
         With a paraphrase null its mean size stands beside: an effect counts only beyond it. ``zero_in_interval`` says whether no effect
-        at all is compatible with the data.
+        at all is compatible with the data; it is missing where there is no interval.
         """
         import pandas as pd
 
@@ -172,7 +172,7 @@ class ConceptEffects:
             "std_error": self.std_error.ravel(),
             "low": self.low.ravel(),
             "high": self.high.ravel(),
-            "zero_in_interval": ((self.low <= 0) & (self.high >= 0)).ravel(),
+            "zero_in_interval": pd.Series(((self.low <= 0) & (self.high >= 0)).ravel(), dtype="boolean").mask(np.isnan(self.low).ravel()),
             "pairs": np.repeat(self.n_pairs, k),
             "used": np.repeat(self.n_used, k),
         }

@@ -76,6 +76,7 @@ class Sampling:
             raise OptionError(f"temperature: expected a number from 0 to 10, got {self.temperature!r}")
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 1:
             raise OptionError(f"max_tokens: expected a positive integer, got {self.max_tokens!r}")
+        object.__setattr__(self, "temperature", float(self.temperature))  # 0 and 0.0 are one key of a cache
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,9 @@ class Reply:
     Example:
         >>> Reply("Good morning.", prompt_tokens=5, reply_tokens=3, requests=1).finish
         'stop'
+
+    Raises:
+        InputError: the text is none.
     """
 
     text: str
@@ -103,6 +107,12 @@ class Reply:
     reply_tokens: int | None = None
     requests: int = 0
     cached: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):  # before it is cached for good
+            raise InputError(
+                f"Reply: expected a text, got {type(self.text).__name__}; a generator that has none answers Reply('', 'failed', why)"
+            )
 
 
 OnReply = Callable[[int, Reply], None]

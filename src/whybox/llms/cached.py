@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from whybox._remote import JsonCache, digest
+from whybox.errors import InputError
 from whybox.llms._types import OnReply, Prompt, Reply, Sampling, TextGenerator
 
 _KEPT = ("text", "finish", "prompt_tokens", "reply_tokens")
@@ -85,6 +86,8 @@ class Cached:
         groups = list(missing.items())
 
         def take(index: int, reply: Reply) -> None:
+            if not isinstance(reply, Reply):
+                raise InputError(f"{type(self.generator).__name__}.generate: expected a list of Reply, got {type(reply).__name__} in it")
             key, places = groups[index]
             if reply.finish != "failed":
                 stored = _load(self.cache.put(key, {name: getattr(reply, name) for name in _KEPT}))
@@ -97,7 +100,10 @@ class Cached:
 
         asked = [prompts[places[0]] for _, places in groups]
         if asked:
-            for index, reply in enumerate(self.generator.generate(asked, sampling, on_reply=take)):
+            answers = self.generator.generate(asked, sampling, on_reply=take)
+            if len(answers) != len(asked):
+                raise InputError(f"{type(self.generator).__name__}.generate: expected {len(asked)} replies, got {len(answers)}")
+            for index, reply in enumerate(answers):
                 if replies[groups[index][1][0]] is None:  # a generator that does not report replies as they arrive
                     take(index, reply)
         return [reply for reply in replies if reply is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from whybox.llms._types import OnReply, Prompt, Reply, Sampling
@@ -24,7 +24,7 @@ class FunctionGenerator:
         'HELLO'
     """
 
-    function: Callable[[str], str]
+    function: Callable[[str], str] = field(repr=False)  # it may hold a key
     name: str = "function"
 
     def identity(self) -> dict[str, Any]:
