@@ -160,6 +160,9 @@ OPEN, CLOSE = markers("x", 0)
         ("Bad soup.", "Bad soup."),
         ("```\nBad soup.\n```", "Bad soup."),
         (f"Bad soup.\n{CLOSE}", "Bad soup."),
+        (f"{OPEN}\n```\nBad soup.\n```\n{CLOSE}", "Bad soup."),
+        ("<think>The soup could be bad", None),
+        (f"<think>{OPEN}\nBad soup.\n{CLOSE}", "Bad soup."),
         (f"{OPEN}\nBad so", None),
         (f"{OPEN}\n  Indented.\n\n{CLOSE}", "  Indented."),
         ("", ""),
@@ -331,6 +334,10 @@ def test_function_with_a_wrong_number_of_values_is_refused():
         ("unknown", None),
         ("", None),
         ("Positively", None),
+        ("It is not Positive.", None),
+        ("It isn't really Positive", None),
+        ("non-Positive", None),
+        ("<think>Could be Negative</think>Positive", "Positive"),
     ],
 )
 def test_llm_classifier_reads_one_value_or_none(reply, value):

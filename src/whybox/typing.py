@@ -334,5 +334,6 @@ class Explainer(Protocol):
         budget: Any = None,
         tol: float | None = None,
         progress: bool | None = None,
+        checkpoint: Any = None,
     ) -> Any:
         """Explain every row of x."""

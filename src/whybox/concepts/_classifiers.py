@@ -11,6 +11,7 @@ import numpy as np
 
 from whybox._random import generator
 from whybox.concepts._concept import Concept, by_name
+from whybox.concepts._parse import without_thought
 from whybox.concepts._prompts import PromptTemplate, markers
 from whybox.engine import Engine
 from whybox.errors import InputError, ModelError, OptionError
@@ -206,9 +207,14 @@ class LLMClassifier:
 
 
 def _named(reply: str, values: tuple[str, ...]) -> str | None:
+    reply = without_thought(reply)
     text = reply.strip().strip("\"'`.*").casefold()
     for value in values:
         if text == value.casefold():
             return value
     found = [value for value in values if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", reply, re.IGNORECASE)]
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1 or re.search(
+        rf"(?:\b(?:not|non|never|neither)|n['\u2019]t)[\s-]+(?:\w+\s+)?{re.escape(found[0])}(?!\w)", reply, re.IGNORECASE
+    ):
+        return None
+    return found[0]
