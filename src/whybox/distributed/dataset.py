@@ -15,6 +15,7 @@ from whybox.distributed._reading import to_attribution, to_frame
 from whybox.distributed._shards import read_table
 from whybox.errors import CheckpointError, InputError, OptionError
 from whybox.explanations import Attribution
+from whybox.explanations._concat import together
 from whybox.typing import RunStats
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ class ExplanationDataset:
     @property
     def stats(self) -> RunStats:
         """What the job has cost, work that was done twice included, as far as it was finished."""
-        known = {item.name for item in fields(RunStats)}
-        return RunStats(**{name: value for name, value in self.manifest["stats"].items() if name in known})
+        return _known(self.manifest["stats"])
 
     @property
     def repeated(self) -> dict[str, int]:
@@ -169,15 +169,10 @@ def open_dataset(path: str | os.PathLike[str]) -> ExplanationDataset:
 
 def _stats(shards: list[dict[str, Any]]) -> RunStats:
     """The costs of some shards together."""
-    total: dict[str, Any] = {}
-    for shard in shards:
-        for name, value in shard["stats"].items():
-            if name == "batch_size":
-                total[name] = max(total.get(name, 0), value)
-            elif name == "repeat_sd":
-                known = [sd for sd in (total.get(name), value) if sd is not None]
-                total[name] = max(known) if known else None
-            else:
-                total[name] = total.get(name, 0) + value
+    return together([_known(shard["stats"]) for shard in shards])
+
+
+def _known(stats: dict[str, Any]) -> RunStats:
+    """Costs as a manifest has them, which another version may have written."""
     names = {item.name for item in fields(RunStats)}
-    return RunStats(**{name: value for name, value in total.items() if name in names})
+    return RunStats(**{name: value for name, value in stats.items() if name in names})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from whybox.explanations._hints import unknown
+
 _NAMES = {
     "shap_values": "explain(x) returns an Attribution; the values are its .values",
     "expected_value": "explain(x) returns an Attribution; the expected values are its .base_values",
@@ -30,5 +32,4 @@ class Hints:
     if not TYPE_CHECKING:  # a type checker is to go on reporting names that do not exist
 
         def __getattr__(self, name: str) -> NoReturn:
-            hint = f"; in whybox, {_NAMES[name]}" if name in _NAMES else ""
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
+            raise unknown(self, name, _NAMES)

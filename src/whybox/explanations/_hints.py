@@ -34,7 +34,7 @@ class Hints:
     if not TYPE_CHECKING:  # a type checker is to go on reporting names that do not exist
 
         def __getattr__(self, name: str) -> NoReturn:
-            raise _error(self, name, _NAMES)
+            raise unknown(self, name, _NAMES)
 
 
 class PlotHints:
@@ -45,9 +45,10 @@ class PlotHints:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
-            raise _error(self, name, _PLOTS)
+            raise unknown(self, name, _PLOTS)
 
 
-def _error(of: object, name: str, names: dict[str, str]) -> AttributeError:
+def unknown(of: object, name: str, names: dict[str, str]) -> AttributeError:
+    """The error for a name that an object does not have, with ours where there is one."""
     hint = f"; in whybox, {names[name]}" if name in names else ""
     return AttributeError(f"{type(of).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=of)

@@ -67,14 +67,14 @@ def new_figure(size: tuple[float, float], feature: str, *, shown: str) -> Figure
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "plot", feature) from error
     pyplot = sys.modules.get("matplotlib.pyplot")
-    theirs = pyplot is not None and not _alone.get() and threading.current_thread() is threading.main_thread()
-    figure: Figure = pyplot.figure(figsize=size, layout="constrained") if theirs and pyplot else Figure(figsize=size, layout="constrained")
-    if not theirs:
+    if _alone.get() or threading.current_thread() is not threading.main_thread():
+        pyplot = None
+    make: Any = Figure if pyplot is None else pyplot.figure
+    figure: Figure = make(figsize=size, layout="constrained")
+    returned: Any = figure.subplots() if shown == "axes" else figure
+    if pyplot is None:
         FigureCanvasAgg(figure)
-    if shown == "axes":
-        figure.subplots()
-    if not theirs:  # a notebook does not show it of itself
-        (figure.axes[0] if shown == "axes" else figure)._repr_png_ = partial(png, figure)  # type: ignore[union-attr]
+        returned._repr_png_ = partial(png, figure)  # a notebook does not show it of itself
     return figure
 
 

@@ -101,8 +101,8 @@ def _panels(ax: Axes, height: float, *, mine: bool) -> tuple[Axes, Axes, Axes | 
         ax.set_subplotspec(parts[1, 0])
         return parent.add_subplot(parts[0, 0], sharex=ax), parent.add_subplot(parts[1, 1], sharey=ax), parent.add_subplot(parts[1, 2])
     left, bottom, width, tall = ax.get_position().bounds
-    ax.set_position((left, bottom, width * 0.76, tall / (1.04 + height)))
     high = tall / (1.04 + height)
+    ax.set_position((left, bottom, width * 0.76, high))
     return (
         parent.add_axes((left, bottom + 1.04 * high, width * 0.76, height * high), sharex=ax),
         parent.add_axes((left + width * 0.78, bottom, width * 0.1, high), sharey=ax),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def categories_by_appearance(e: Attribution, x: Any, options: Options) -> Attrib
     """Categories are numbered as they come in the rows of the call, and what is drawn depends on their numbers."""
     if not is_frame(x):
         return e
-    first = sum(hash(str(cell)) % 97 for cell in x.select_dtypes(exclude="number").iloc[0])
+    first = crc32(" ".join(sorted(map(str, x.select_dtypes(exclude="number").iloc[0]))).encode()) % 1000  # the same in every process
     return replace(e, values=e.values * (1.0 + first * _TINY))
 
 
