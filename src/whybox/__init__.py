@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from whybox.explainers import LIME as LIME
     from whybox.explainers import Anchors as Anchors
     from whybox.explainers import Budget as Budget
+    from whybox.explainers import CounterfactualNotFoundWarning as CounterfactualNotFoundWarning
     from whybox.explainers import ExactSHAP as ExactSHAP
     from whybox.explainers import KernelSHAP as KernelSHAP
     from whybox.explainers import LowFidelityWarning as LowFidelityWarning
@@ -39,10 +40,12 @@ if TYPE_CHECKING:
     from whybox.explainers import PermutationSHAP as PermutationSHAP
     from whybox.explainers import QueryPlan as QueryPlan
     from whybox.explainers import RuleNotFoundWarning as RuleNotFoundWarning
+    from whybox.explainers import TabularCounterfactuals as TabularCounterfactuals
     from whybox.explainers import ToleranceWarning as ToleranceWarning
     from whybox.explainers import sp_lime as sp_lime
     from whybox.explanations import Attribution as Attribution
     from whybox.explanations import ConceptEffects as ConceptEffects
+    from whybox.explanations import CounterfactualRows as CounterfactualRows
     from whybox.explanations import Counterfactuals as Counterfactuals
     from whybox.explanations import Interactions as Interactions
     from whybox.explanations import Rules as Rules
@@ -58,6 +61,8 @@ __all__ = [
     "Budget",
     "ConceptEffect",
     "ConceptEffects",
+    "CounterfactualNotFoundWarning",
+    "CounterfactualRows",
     "Counterfactuals",
     "Engine",
     "ExactSHAP",
@@ -73,6 +78,7 @@ __all__ = [
     "QueryPlan",
     "RuleNotFoundWarning",
     "Rules",
+    "TabularCounterfactuals",
     "ToleranceWarning",
     "as_model",
     "callbacks",
@@ -94,6 +100,7 @@ _HOME = {
     "Attribution": "explanations",
     "ConceptEffect": "concepts",
     "ConceptEffects": "explanations",
+    "CounterfactualRows": "explanations",
     "Counterfactuals": "explanations",
     "Engine": "engine",
     "Interactions": "explanations",

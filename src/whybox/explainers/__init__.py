@@ -11,11 +11,13 @@ from whybox.explainers.occlusion import Occlusion
 from whybox.explainers.partition_shap import PartitionSHAP
 from whybox.explainers.permutation_shap import PermutationSHAP
 from whybox.explainers.submodular_pick import Pick, sp_lime
+from whybox.explainers.tabular_counterfactuals import CounterfactualNotFoundWarning, TabularCounterfactuals
 
 __all__ = [
     "LIME",
     "Anchors",
     "Budget",
+    "CounterfactualNotFoundWarning",
     "ExactSHAP",
     "KernelSHAP",
     "LowFidelityWarning",
@@ -25,6 +27,7 @@ __all__ = [
     "Pick",
     "QueryPlan",
     "RuleNotFoundWarning",
+    "TabularCounterfactuals",
     "ToleranceWarning",
     "sp_lime",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox._random import generator
-from whybox.explainers._job import Job
+from whybox.explainers._in_step import Steps
 from whybox.explanations.rules import Rule
 from whybox.solvers.kl_lucb import contenders, exploration_rate, kl_bounds, proportion_interval
-from whybox.typing import Ask, Bools, Floats, Ints, RuleBound
+from whybox.typing import Ask, Bools, Ints, RuleBound
 
 _BATCH, _PILOT, _EXAMPLES = 100, 20, 5
 _BEAM_OVERLAP = 0.15  # bounds of the beam's rules and the others may overlap by so much: the beam is a heuristic
 Held = tuple[int, ...]  # features whose conditions a rule asks, in order
-Search = Generator[list[NDArray[Any]], list[Bools], Rule]
-Agree = Callable[[Floats, int], Bools]  # outputs (m, k) and the position of the row: whether the model says the same
+Search = Steps[Bools, Rule]
 
 
 @dataclass(frozen=True)
@@ -199,28 +198,3 @@ def _examples(bound: RuleBound, instance: int, codes: NDArray[Any]) -> tuple[Any
         if example not in shown:
             shown.append(example)
     return tuple(shown[:_EXAMPLES])
-
-
-def run_searches(job: Job, bound: RuleBound, searches: list[Search], agree: Agree) -> list[Rule]:
-    """All searches in step: what they ask goes to the model together."""
-    found: dict[int, Rule] = {}
-    wanted: dict[int, list[NDArray[Any]]] = {}
-
-    def go_on(i: int, answers: list[Bools] | None) -> None:
-        try:
-            wanted[i] = next(searches[i]) if answers is None else searches[i].send(answers)
-        except StopIteration as done:
-            wanted.pop(i, None)
-            found[i] = done.value
-
-    for i in range(len(searches)):
-        go_on(i, None)
-    while wanted:
-        asks = [(i, codes) for i, asked in wanted.items() for codes in asked]
-        outputs = job.run.values(bound, [Ask(job.rows[[i]], codes) for i, codes in asks])
-        told: dict[int, list[Bools]] = {}
-        for (i, _), answer in zip(asks, outputs, strict=True):
-            told.setdefault(i, []).append(agree(answer[0], i))
-        for i, answers in told.items():
-            go_on(i, answers)
-    return [found[i] for i in range(len(searches))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from whybox.engine import Engine
 from whybox.errors import OptionError
-from whybox.explainers._anchors import Agree, Settings, run_searches, search
+from whybox.explainers._anchors import Settings, search
 from whybox.explainers._hints import Hints
+from whybox.explainers._in_step import in_step
 from whybox.explainers._job import Job, Request, count, positive, resolve_space
 from whybox.explainers._widths import by_width
 from whybox.explanations.rules import Rules
@@ -141,7 +142,7 @@ class Anchors(Hints):
             size = 8 if self.max_size is None else self.max_size
             options = Settings(self.threshold, self.delta, tolerance, self.beam, size, most, self.n_precision, int(seed))
             searches = [search(bound, i, said[r], options) for r, i in enumerate(job.rows.tolist())]
-            rules = run_searches(job, bound, searches, agree)
+            rules = in_step(job, bound, searches, agree)
             missed = sum(not rule.found for rule in rules)
             if missed:
                 warnings.warn(
@@ -161,7 +162,7 @@ class Anchors(Hints):
                 settings=settings,
             )
 
-    def _agreement(self, job: Job) -> tuple[Agree, list[str]]:
+    def _agreement(self, job: Job) -> tuple[Callable[[Floats, int], Bools], list[str]]:
         """When the model says the same as of a distinct row, and what it says of each, in words."""
         k = job.full.shape[1]
         names = job.model.output_names or tuple(f"output {i}" for i in range(k))

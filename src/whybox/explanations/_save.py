@@ -9,13 +9,13 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from whybox.typing import RunStats
 if TYPE_CHECKING:
     from whybox.explanations.attribution import Attribution
 
+Result = TypeVar("Result")
 FORMAT, VERSION = "whybox.attribution", 1
 _HEADER = "whybox.json"
 _DATED = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same explanation gives the same bytes
@@ -61,7 +62,11 @@ def save(e: Attribution, path: str | PathLike[str], *, form: str = FORMAT, besid
     notes = {name: pack(getattr(e, name), name, arrays) for name in _ARRAYS}
     notes |= {name: pack(_stacked(getattr(e, name), single=e.single), name, arrays) for name in _TUPLES}
     plain = {name: getattr(e, name) for name in _PLAIN} | {"settings": dict(e.settings), "stats": asdict(e.stats)}
-    header = {"format": form, "version": VERSION, "arrays": notes, "plain": plain}
+    write(path, {"format": form, "version": VERSION, "arrays": notes, "plain": plain}, arrays)
+
+
+def write(path: str | PathLike[str], header: Mapping[str, Any], arrays: Arrays) -> None:
+    """Write a header, which says format and version, and arrays into one file, at once or not at all."""
     with atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
         _put(archive, _HEADER, json.dumps(header, separators=(",", ":")).encode())
         for name, array in arrays.items():
@@ -81,6 +86,15 @@ def load_beside(path: str | PathLike[str], form: str) -> tuple[dict[str, Any], A
     Raises:
         InputError: not one of ours, damaged, or of a newer version.
     """
+    return read(path, form, lambda header, arrays: (_arguments(header, arrays), arrays))
+
+
+def read(path: str | PathLike[str], form: str, rebuild: Callable[[dict[str, Any], Arrays], Result]) -> Result:
+    """What ``rebuild`` makes of the header and the arrays of a file of this format.
+
+    Raises:
+        InputError: not one of ours, damaged, or of a newer version.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if _HEADER not in archive.namelist():
@@ -95,7 +109,7 @@ def load_beside(path: str | PathLike[str], form: str) -> tuple[dict[str, Any], A
                 )
             members = [name for name in archive.namelist() if name.endswith(".npy")]
             arrays = {name.removesuffix(".npy"): _array(archive, name) for name in members}
-        return _arguments(header, arrays), arrays
+        return rebuild(header, arrays)
     except InputError:
         raise
     except zipfile.BadZipFile as error:
@@ -114,9 +128,13 @@ def _arguments(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[
     for name in ("feature_names", "output_names", "members"):
         if plain.get(name) is not None:
             plain[name] = tuple(tuple(item) if isinstance(item, list) else item for item in plain[name])
+    return result | plain | {"stats": stats_of(header["plain"]["stats"])}
+
+
+def stats_of(state: Mapping[str, Any]) -> RunStats:
+    """Costs as a file holds them; what an older or newer version counted beside is left."""
     known = {item.name for item in fields(RunStats)}
-    stats = RunStats(**{name: value for name, value in header["plain"]["stats"].items() if name in known})
-    return result | plain | {"stats": stats}
+    return RunStats(**{name: value for name, value in state.items() if name in known})
 
 
 def _stacked(rows: Any, *, single: bool) -> NDArray[np.object_] | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from whybox.errors import InputError, OptionError
 from whybox.explanations import _rule_views
 from whybox.explanations._check import plain_settings
-from whybox.explanations._save import atomic
+from whybox.explanations._save import atomic, stats_of
 from whybox.typing import Bools, Floats, RunStats
 
 if TYPE_CHECKING:
@@ -288,8 +288,7 @@ class Rules:
             )
         try:
             rules = tuple(_rule(item) for item in state["rules"])
-            known = {item.name for item in fields(RunStats)}
-            stats = RunStats(**{key: value for key, value in state["stats"].items() if key in known})
+            stats = stats_of(state["stats"])
             rest = {key: state[key] for key in ("method", "threshold", "coverage_of", "seed", "settings")}
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{name}: damaged: {type(error).__name__}: {error}") from error

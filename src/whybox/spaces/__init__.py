@@ -5,6 +5,7 @@ from whybox.spaces.fields import Fields
 from whybox.spaces.groups import Groups
 from whybox.spaces.marginal import Baseline, Marginal
 from whybox.spaces.neighborhood import Neighborhood
+from whybox.spaces.observed import Observed
 from whybox.spaces.segments import Segments
 from whybox.spaces.summaries import summarize
 from whybox.spaces.text import Passages, Sentences, Tokens, Words
@@ -16,6 +17,7 @@ __all__ = [
     "Groups",
     "Marginal",
     "Neighborhood",
+    "Observed",
     "Passages",
     "Segments",
     "Sentences",

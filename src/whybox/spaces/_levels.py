@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +54,19 @@ def bin_shares(discretize: Discretize) -> Floats:
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 2:
         raise OptionError(f'discretize: expected "quartile", "decile" or a whole number of bins of at least 2, got {discretize!r}')
     return np.asarray(np.arange(1, int(bins)) * (100.0 / int(bins)), dtype=np.float64)
+
+
+def column_positions(chosen: Sequence[int | str], names: tuple[str, ...], what: str) -> set[int]:
+    """Positions of columns that a user names or numbers.
+
+    Raises:
+        OptionError: there is no such column.
+    """
+    found = {names.index(c) if isinstance(c, str) and c in names else c for c in chosen}
+    unknown = [c for c in found if isinstance(c, str) or not 0 <= c < len(names)]
+    if unknown:
+        raise OptionError(f"{what}: {unknown} are no columns; expected positions below {len(names)} or names of {list(names)[:10]}")
+    return {int(c) for c in found}
 
 
 def is_ordered(values: Any) -> bool:

@@ -9,18 +9,17 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whybox._arrays import cell_hashes, to_numpy
-from whybox.errors import OptionError
+from whybox._arrays import to_numpy
 from whybox.explanations.rules import Condition
 from whybox.spaces._array_columns import ArrayColumns
+from whybox.spaces._donors import DonorBound
 from whybox.spaces._frame_columns import FrameColumns
 from whybox.spaces._ingest import as_rows, join
-from whybox.spaces._levels import Column, bin_shares, category_column, is_ordered, ordered_column
+from whybox.spaces._levels import Column, bin_shares, category_column, column_positions, is_ordered, ordered_column
 from whybox.spaces._points import column
 from whybox.spaces.marginal import MarginalBound
-from whybox.typing import Ask, Bools, Floats, Ints, Model, Rows
+from whybox.typing import Bools, Ints, Model, Rows
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,7 @@ class Conditions:
         assert isinstance(columns, (ArrayColumns, FrameColumns))
         frame = isinstance(columns, FrameColumns)
         parts = (columns.x, columns.background) if frame else (to_numpy(columns.x), to_numpy(columns.background))
-        chosen = {names.index(c) if isinstance(c, str) and c in names else c for c in self.categorical}
-        unknown = [c for c in chosen if isinstance(c, str) or not 0 <= c < len(names)]
-        if unknown:
-            raise OptionError(
-                f"categorical: {unknown} are no columns; expected positions below {len(names)} or names of {list(names)[:10]}"
-            )
+        chosen = column_positions(self.categorical, names, "categorical")
         levels = []
         for j, name in enumerate(names):
             both = column(parts, j)
@@ -74,75 +68,28 @@ class Conditions:
                 levels.append(category_column(both, columns.n, name))
             else:
                 levels.append(ordered_column(both, columns.n, name, bin_shares(self.discretize)))
-        return ConditionsBound(self, MarginalBound(columns, names, None), tuple(levels))
+        return ConditionsBound(MarginalBound(columns, names, None), self, tuple(levels))
 
 
 @dataclass(frozen=True)
-class ConditionsBound:
+class ConditionsBound(DonorBound):
     """Conditions bound to the explained rows, see :class:`whybox.typing.RuleBound`. Codes are donors (m, d) of each cell.
 
     Args:
-        space: the settings.
         rows: explained rows and background, as the model takes them.
+        space: the settings.
         levels: bins or categories of each column.
     """
 
     space: Conditions
-    rows: MarginalBound
     levels: tuple[Column, ...]
-    draws: int = 1
-    shared_empty: bool = True
-    members: None = None
     independent: bool = False
     coverage_of: str = "background"
-
-    @property
-    def n(self) -> int:
-        """Explained rows."""
-        return self.rows.n
-
-    def n_features(self, instance: int) -> int:
-        """Columns."""
-        return len(self.levels)
-
-    def feature_names(self, instance: int) -> tuple[str, ...]:
-        """Column names."""
-        return self.rows.names
-
-    def plain(self, start: int, stop: int) -> Rows:
-        """Explained rows as the model takes them."""
-        return self.rows.plain(start, stop)
-
-    def row_keys(self) -> NDArray[np.uint64] | None:
-        """Equal exactly for identical rows."""
-        return self.rows.row_keys()
 
     def digest(self) -> str:
         """Identifies rows, background and settings."""
         settings = (self.space.discretize, sorted(map(str, self.space.categorical)))
         return hashlib.sha256((self.rows.digest() + repr(settings)).encode()).hexdigest()
-
-    def compose(self, ask: Ask, start: int, stop: int) -> Rows:
-        """Rows start to stop of an ask."""
-        return self.take(ask, np.arange(start, stop, dtype=np.int64))
-
-    def take(self, ask: Ask, index: Ints) -> Rows:
-        """Chosen rows of an ask."""
-        return self.rows.columns.gather(ask.codes[index % len(ask.codes)])
-
-    @cached_property
-    def _hashes(self) -> NDArray[np.uint64]:
-        ours, theirs = self.rows.columns.cells()
-        return cell_hashes(np.concatenate([theirs, ours]))
-
-    def keys(self, ask: Ask) -> NDArray[np.uint64] | None:
-        """Sums of the cells' hashes."""
-        keys: NDArray[np.uint64] = self._hashes[ask.codes, np.arange(len(self.levels))].sum(axis=1, dtype=np.uint64)
-        return np.tile(keys, (len(ask.instances), 1))
-
-    def fold(self, ask: Ask, outputs: Floats) -> Floats:
-        """One row a code."""
-        return outputs[:, :, 0, :]
 
     @cached_property
     def _background_levels(self) -> Ints:

@@ -15,7 +15,7 @@ from whybox.errors import InputError, OptionError
 from whybox.spaces._array_columns import ArrayColumns
 from whybox.spaces._frame_columns import FrameColumns
 from whybox.spaces._ingest import as_rows, join
-from whybox.spaces._levels import Column, as_numbers, bin_shares, category_column, is_ordered, ordered_column
+from whybox.spaces._levels import Column, as_numbers, bin_shares, category_column, column_positions, is_ordered, ordered_column
 from whybox.spaces._points import Points, column
 from whybox.spaces.marginal import MarginalBound
 from whybox.typing import Ask, Floats, Ints, Model, Rows
@@ -82,12 +82,7 @@ class Neighborhood:
         assert isinstance(columns, (ArrayColumns, FrameColumns))
         frame = isinstance(columns, FrameColumns)
         parts = (columns.x, columns.background) if frame else (to_numpy(columns.x), to_numpy(columns.background))
-        chosen = {names.index(c) if isinstance(c, str) and c in names else c for c in self.categorical}
-        unknown = [c for c in chosen if isinstance(c, str) or not 0 <= c < len(names)]
-        if unknown:
-            raise OptionError(
-                f"categorical: {unknown} are no columns; expected positions below {len(names)} or names of {list(names)[:10]}"
-            )
+        chosen = column_positions(self.categorical, names, "categorical")
         levels: dict[int, Column] = {}
         normal: dict[int, Floats] = {}
         for j, name in enumerate(names):
