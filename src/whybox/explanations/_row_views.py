@@ -48,7 +48,7 @@ def _value(value: Any, digits: int) -> str:
     if not isinstance(value, (float, np.floating)):
         return cell(value)
     text = f"{float(value):.{digits}g}"
-    return f"{float(value):.0f}" if "e+" in text and abs(value) < 1e15 else text
+    return f"{float(value):.0f}" if "e+" in text and abs(float(value)) < 1e15 else text
 
 
 def _changes(e: CounterfactualRows, i: int) -> list[tuple[str, str, str]]:

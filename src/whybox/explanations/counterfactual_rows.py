@@ -67,6 +67,7 @@ class CounterfactualRows:
         ...     wanted=["yes"],
         ...     distance=[0.1],
         ...     plausibility=[0.7],
+        ...     exact=[True],
         ...     asked=1,
         ...     feature_names=["age", "degree"],
         ... )
