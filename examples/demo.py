@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,13 @@ def main() -> None:
 
     certain = int(np.argmax(shap.predictions))
     open_ = int(np.argmin(np.abs(shap.predictions - 0.5)))
+    searcher = wb.TabularCounterfactuals(model, train.sample(300, random_state=2), n_counterfactuals=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", wb.CounterfactualNotFoundWarning)  # the report says it too
+        other = searcher.explain(test.iloc[[certain, open_]])
+    for change in other[1].changes[:1]:
+        print(f"\nRow {test.index[open_]}, the closest call, would be {other.wanted[1]!r} with {change}.")
+    queries["counterfactuals"] = other.n_queries
     seconds = time.perf_counter() - began
     write_report(
         options.out,
@@ -106,6 +114,17 @@ def main() -> None:
                 ),
                 Figure(shap[certain].plot.waterfall(), f"Row {test.index[certain]}."),
                 Figure(shap[open_].plot.waterfall(), f"Row {test.index[open_]}."),
+            ],
+        ),
+        Section(
+            "What would have to be different",
+            [
+                (
+                    "The least changes for which the model says something else about these two rows. Every value occurs in the data; "
+                    "distance is the share of the data between old and new value, summed; plausibility says how many observed rows are "
+                    "as far from their nearest neighbour. It is about the model: changing a value need not change anything else."
+                ),
+                other,
             ],
         ),
         Section(

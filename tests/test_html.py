@@ -15,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whybox.errors import InputError
-from whybox.explanations import Attribution
+from whybox.explanations import (
+    Attribution,
+    Condition,
+    CounterfactualRows,
+    Counterfactuals,
+    Edit,
+    Failure,
+    Interactions,
+    Rule,
+    Rules,
+)
 from whybox.explanations._escape import escape
 from whybox.typing import RunStats
 
@@ -273,6 +283,49 @@ def test_every_kind_of_explanation_has_a_report(make, tmp_path):
     make().report(tmp_path / "report.html", title="<t>")
     check_page((tmp_path / "report.html").read_text(encoding="utf-8"), ALLOWED_IN_REPORT)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def planted_results():
+    """Rules, edits, interactions and counterfactual rows whose names and values are markup."""
+    n = len(PLANTED)
+    condition = Condition(0, PLANTED[0], PLANTED[0], "category", value=PLANTED[1])
+    rule = Rule((condition,), PLANTED[1], 0.9, 0.8, 1.0, 0.5, False, 10, same=({PLANTED[2]: PLANTED[3]},), other=(PLANTED[4],))
+    edits = [Edit(i, text, text, text, 0, text, (Failure(text, text),)) for i, text in enumerate(PLANTED)]
+    e = evil(n=2)
+    d = len(e.feature_names)
+    cells = np.array([[text] * n for text in PLANTED], dtype=object)
+    rows = CounterfactualRows(
+        x=cells,
+        rows=cells[:, ::-1],
+        of=np.arange(n),
+        changed=np.ones((n, n)),
+        before=np.tile([0.9, 0.1], (n, 1)),
+        after=np.tile([0.4, 0.6], (n, 1)),
+        reached=np.zeros(n),
+        exact=np.zeros(n),
+        wanted=PLANTED,
+        distance=np.ones(n),
+        plausibility=np.zeros(n),
+        asked=1,
+        feature_names=PLANTED,
+        output_names=PLANTED[:2],
+    )
+    return [
+        Rules(rules=(rule,), method=PLANTED[2], threshold=0.95),
+        Counterfactuals(texts=PLANTED, edits=edits, source=PLANTED[0]),
+        Interactions(values=np.ones((2, d, d)), std_error=np.ones((2, d, d)), attribution=e, estimator=PLANTED[0]),
+        rows,
+    ]
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_every_kind_of_result_is_an_item_of_a_report(which, tmp_path):
+    plots = pytest.importorskip("whybox.plots")
+    result = planted_results()[which]
+    plots.write_report(tmp_path / "report.html", plots.Section("s", [result]), title="t")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert result._repr_html_() in text
+    check_page(text, ALLOWED_IN_REPORT | {"b", "i", "thead", "tbody", "ul", "li", "ins", "del"})
 
 
 def test_an_item_that_a_report_cannot_show_is_refused_and_leaves_no_file(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from whybox.explainers._counterfactual_state import RowState
 from whybox.typing import Ints
 
-_KEPT = 256  # candidates that are looked at
+_KEPT = 256  # candidates that are looked at, and more where none of them is plausible
 _ODD = 1e6  # what being implausible costs
 
 
@@ -21,8 +21,12 @@ def changed_at(code: Ints, j: int, donor: int) -> Ints:
 def choose(row: RowState) -> list[int]:
     """The cheapest plausible candidate, then those that cost little and change other things (maximal marginal relevance)."""
     index, codes, cost = row.valid()
-    index, codes, cost = index[:_KEPT], codes[:_KEPT], cost[:_KEPT]
-    odd = row.implausible(index, codes)
+    kept = _KEPT
+    odd = row.implausible(index[:kept], codes[:kept])
+    while odd.all() and kept < len(index):  # the cheapest plausible one may come late
+        kept *= 2
+        odd = row.implausible(index[:kept], codes[:kept])
+    index, codes, cost = index[:kept], codes[:kept], cost[:kept]
     fit = {int(number): not bad for number, bad in zip(index, odd, strict=True)}
     changed = codes != row.own
     step = row.bound.position[codes, row.columns] - row.bound.position[row.own]  # NaN where values have no order

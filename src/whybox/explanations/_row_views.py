@@ -146,7 +146,7 @@ def text(e: CounterfactualRows, max_display: int) -> str:
             odd = ", unlike the data" if e.plausibility[i] < _ODD else ""
             lines.append(_printable(f"  {numbers[i] + 1}. {what}"))
             lines.append(
-                _printable(f"     {_said(e, e.after[i])}, distance {e.distance[i]:.2f}, plausibility {e.plausibility[i]:.2f}{odd}")
+                _printable(f"     {_said(e, e.after[i])}, distance {e.distance[i]:.3f}, plausibility {e.plausibility[i]:.2f}{odd}")
             )
     if len(e) > max_display:
         lines += ["", f"{len(e) - max_display} more rows"]
@@ -179,7 +179,7 @@ def _group(e: CounterfactualRows, row: int) -> str:
             f'<td style="{_NUMBER}">{numbers[i] + 1}</td>',
             f'<td style="{_CELL}">{what}</td>',
             f'<td style="{_CELL}">{escape(_said(e, e.after[i]))}</td>',
-            f'<td style="{_NUMBER}">{e.distance[i]:.2f}</td>',
+            f'<td style="{_NUMBER}">{e.distance[i]:.3f}</td>',
             f'<td style="{_NUMBER}">{e.plausibility[i]:.2f}{odd}</td>',
         ]
         lines.append(f"<tr>{''.join(cells)}</tr>")

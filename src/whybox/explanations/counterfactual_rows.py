@@ -43,7 +43,7 @@ class CounterfactualRows:
             another category; summed.
         plausibility: (m,) share of background rows that are at least as far from their nearest neighbour as the counterfactual is from
             its own: a small one says that there is nothing like it in the data.
-        exact: (n,) whether all combinations of permitted values were asked, so that no counterfactual is cheaper than the first.
+        exact: (n,) whether all combinations of permitted values were asked, so that no plausible counterfactual is cheaper than the first.
         asked: how many counterfactuals a row were asked for.
         feature_names: names of the d columns.
         output_names: names of the k outputs, or None.

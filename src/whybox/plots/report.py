@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from whybox.errors import InputError
-from whybox.explanations import Attribution
+from whybox.explanations import Attribution, ConceptEffects, CounterfactualRows, Counterfactuals, Interactions, Rules
 from whybox.explanations._escape import escape
 from whybox.explanations._save import atomic
 from whybox.explanations._text import cost_line
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MplFigure
 
-    Item: TypeAlias = "str | Note | Figure | Attribution | pd.DataFrame | Mapping[str, Any] | Axes | MplFigure"
+    Result: TypeAlias = Attribution | Interactions | Rules | Counterfactuals | CounterfactualRows | ConceptEffects
+    Item: TypeAlias = "str | Note | Figure | Result | pd.DataFrame | Mapping[str, Any] | Axes | MplFigure"
+
+_RESULTS = Attribution, Interactions, Rules, Counterfactuals, CounterfactualRows, ConceptEffects
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1d2330;--soft:#5b6475;--line:#dfe3ea;--page:#f6f7f9;--card:#fff;--accent:#3a6ea5}
@@ -90,7 +93,7 @@ class Section:
 
     Args:
         title: its heading.
-        items: texts (paragraphs), ``Note``, ``Figure`` or bare plots, DataFrames (tables), mappings (key figures) and Attributions.
+        items: texts (paragraphs), ``Note``, ``Figure`` or bare plots, DataFrames (tables), mappings (key figures), and results of whybox.
     """
 
     title: str
@@ -203,8 +206,8 @@ def _item(item: Any) -> str:
         return f"<p>{escape(item)}</p>"
     if isinstance(item, Note):
         return f'<p class="note">{escape(item.text)}</p>'
-    if isinstance(item, Attribution):
-        return item.to_html()
+    if isinstance(item, _RESULTS):
+        return item._repr_html_()
     if isinstance(item, Mapping):
         pairs = "".join(f"<div><dd>{escape(_number(value))}</dd><dt>{escape(name)}</dt></div>" for name, value in item.items())
         return f'<dl class="facts">{pairs}</dl>'
@@ -214,7 +217,7 @@ def _item(item: Any) -> str:
         return _table(item)
     if hasattr(item, "savefig") or hasattr(item, "get_figure"):
         return _picture(item, "")
-    raise InputError(f"report: expected text, Note, Figure, DataFrame, mapping, Attribution or a plot, got {type(item).__name__}")
+    raise InputError(f"report: expected text, Note, Figure, DataFrame, mapping, a result of whybox or a plot, got {type(item).__name__}")
 
 
 def _number(value: Any) -> str:
