@@ -240,8 +240,10 @@ def test_plausibility_is_how_isolated_a_row_is():
     donors = np.array([[0, 1, 2, 3, 4, 5], [7] * 6, [39, 2, 11, 5, 6, 1]])
     rows = np.asarray(told.rows.columns.gather(donors), dtype=object)
     plausible = plausibility_of(some, [*ordered[:3], *ordered[4:]])
-    np.testing.assert_allclose(told.plausibility(donors), [plausible(row) for row in rows])
-    assert told.plausibility(donors)[1] == 1.0
+    np.testing.assert_allclose(told.plausibility(told.nearest(donors)), [plausible(row) for row in rows])
+    assert told.plausibility(told.nearest(donors))[1] == 1.0
+    base = donors[1], np.stack([told.gaps(donors[1, j : j + 1], j)[0] for j in range(6)])
+    np.testing.assert_allclose(told.nearest(donors, base), told.nearest(donors), atol=1e-12)
 
 
 def test_plausible_ones_come_first():

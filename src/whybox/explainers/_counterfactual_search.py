@@ -37,12 +37,12 @@ def search(bound: ObservedBound, instance: int, background: Told, at: Told, sett
         at: margin (1,) and outputs (1, k) of the row itself.
         settings: of the search.
     """
-    row = RowState(bound, instance, settings)
+    row = RowState(bound, instance, settings, at[1].shape[1])
     if at[0][0] >= 0:
         nothing = np.zeros(0)
         return Found(np.zeros((0, len(row.columns)), dtype=np.int64), np.zeros((0, at[1].shape[1])), nothing, nothing, 0, False)
     row.learn(row.with_cells([[]]), *at)
-    choices = [[row.own, *row.options(j)] for j in row.columns.tolist()]
+    choices = [[row.own, *row.options(j)[0].tolist()] for j in row.columns.tolist()]
     exact = math.prod(map(len, choices)) - 1 <= settings.most
     if exact:
         row.kept = 0
@@ -55,10 +55,9 @@ def search(bound: ObservedBound, instance: int, background: Told, at: Told, sett
         yield from _climb(row, gain)
         yield from _improve(row, gain)
         chosen = yield from _finish(row)
-    codes = np.array([row.donors[i] for i in chosen], dtype=np.int64).reshape(-1, len(row.columns))
-    outputs = np.array([row.outputs[i] for i in chosen]).reshape(len(chosen), at[1].shape[1])
+    codes = row.donors[chosen]
     plausibility = np.array([row.plausible[i] for i in chosen], dtype=np.float64)
-    return Found(codes, outputs, row.distance(codes), plausibility, row.asked, not exact and row.left <= 0, exact)
+    return Found(codes, row.outputs[chosen], row.distance(codes), plausibility, row.asked, not exact and row.left <= 0, exact)
 
 
 def _starts(row: RowState, background: Told) -> Generator[list[NDArray[np.int64]], list[Told], Ints]:
@@ -83,14 +82,14 @@ def _singles(row: RowState, starts: Ints) -> Generator[list[NDArray[np.int64]], 
     """By how much single cells move the margin: those of the starts, and values of every column in even steps."""
     cells = []
     for j in row.columns.tolist():
-        there = row.options(j)
+        there = row.options(j)[0].tolist()
         if row.bound.ordered[j] and len(there) > _LEVELS:
             there = [there[i] for i in np.unique(np.linspace(0, len(there) - 1, _LEVELS).round().astype(int)).tolist()]
         cells += [(j, donor) for donor in there[:_CATEGORIES]]
     cells += [(j, donor) for start in starts.tolist() for j, donor in enumerate(start) if donor != row.own]
     cells = list(dict.fromkeys(cells))
     found = yield from row.ask(row.with_cells([[cell] for cell in cells]))
-    return {cell: row.margin[number] - row.margin[0] for cell, number in zip(cells, found.tolist(), strict=True) if number >= 0}
+    return {cell: float(row.margin[number] - row.margin[0]) for cell, number in zip(cells, found.tolist(), strict=True) if number >= 0}
 
 
 def _best(row: RowState, gain: dict[Cell, float], most: int, each: int = 2, least: float = 0.0) -> list[Cell]:
@@ -120,8 +119,8 @@ def _climb(row: RowState, gain: dict[Cell, float]) -> Asking:
     """Where nothing reaches the goal yet: change one column more of what comes closest, until something does."""
     numbers: Ints = np.zeros(0, dtype=np.int64)
     done: set[int] = set()
-    while row.left > 0 and max(row.margin) < 0:
-        best = [i for i in np.argsort(-np.array(row.margin), kind="stable").tolist() if i not in done][:_PAIRED]
+    while row.left > 0 and row.margin.max() < 0:
+        best = [i for i in np.argsort(-row.margin, kind="stable").tolist() if i not in done][:_PAIRED]
         if not best:
             break
         done.update(best)
@@ -185,17 +184,16 @@ def _children(row: RowState, code: Ints, best: list[Cell]) -> list[Ints]:
 
 def _between(row: RowState, j: int, donor: int, steps: int) -> list[int]:
     """Values of a column on the way from the row's own to a candidate's, in even steps, and the last one before it."""
-    position = row.bound.position[:, j]
-    here, there = position[row.own], position[donor]
+    donors, position = row.options(j)
+    here, there = row.bound.position[row.own, j], row.bound.position[donor, j]
     if np.isnan(here) or np.isnan(there):
         return []
-    low, high = min(here, there), max(here, there)
-    inside = [other for other in row.options(j) if low < position[other] < high]
-    if not inside:
+    first, last = np.searchsorted(position, min(here, there), "right"), np.searchsorted(position, max(here, there), "left")
+    inside = donors[first:last] if here < there else donors[first:last][::-1]
+    if not len(inside):
         return []
-    inside = inside[::-1] if there < here else inside
     places = np.unique([*(len(inside) * np.arange(1, steps) // steps), len(inside) - 1])
-    return [inside[i] for i in places.tolist()]
+    return [int(i) for i in inside[places]]
 
 
 def _finish(row: RowState) -> Generator[list[NDArray[np.int64]], list[Told], list[int]]:
@@ -204,10 +202,10 @@ def _finish(row: RowState) -> Generator[list[NDArray[np.int64]], list[Told], lis
     chosen = choose(row)
     for _ in range(_FINISHING):
         tried = []
-        for code in [row.donors[i] for i in chosen]:
+        for code in row.donors[chosen]:
             changed = np.flatnonzero(code != row.own).tolist()
             tried += [changed_at(code, j, row.own) for j in changed if len(changed) > 1]
-        for code in [row.donors[i] for i in chosen]:
+        for code in row.donors[chosen]:
             for j in np.flatnonzero((code != row.own) & row.bound.ordered).tolist():
                 tried += [changed_at(code, j, donor) for donor in _between(row, j, int(code[j]), _SMALL_STEPS)]
         if all(code.tobytes() in row.known for code in tried):

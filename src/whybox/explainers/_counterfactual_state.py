@@ -57,9 +57,8 @@ class RowState:
     bound: ObservedBound
     instance: int
     settings: Settings
-    donors: list[Ints] = field(default_factory=list)
-    margin: list[float] = field(default_factory=list)
-    outputs: list[Floats] = field(default_factory=list)
+    k: int  # outputs of the model
+    count: int = 0
     known: dict[bytes, int] = field(default_factory=dict)
     plausible: dict[int, float] = field(default_factory=dict)
     asked: int = 0
@@ -71,20 +70,54 @@ class RowState:
         self.may = self.bound.allowed(self.instance) & (self.apart > 0)
         self.price = np.where(self.may, self.apart + self.settings.sparsity, 0.0)
         self.columns = np.arange(self.may.shape[1])
-        mine = float(self.bound.plausibility(np.full((1, len(self.columns)), self.own))[0])
+        here = np.full(len(self.columns), self.own)
+        self.base = here, np.stack([self.bound.gaps(here[:1], j)[0] for j in self.columns.tolist()])
+        mine = float(self.bound.plausibility(self.base[1].sum(axis=0).min(keepdims=True))[0])
         self.least = min(self.settings.plausible, mine)  # nobody has to become more usual than they are
+        self._options: dict[int, tuple[Ints, Floats]] = {}
+        self._room: tuple[Ints, Floats, Floats, Floats] = (
+            np.empty((0, len(self.columns)), dtype=np.int64),
+            np.empty((0, self.k)),
+            np.empty(0),
+            np.empty(0),
+        )
         self.kept = min(self.settings.most // 4, 2 * self.settings.n * len(self.columns))
 
     @property
     def left(self) -> int:
         return self.settings.most - self.asked - self.kept
 
+    @property
+    def donors(self) -> Ints:
+        """(c, d) of all candidates."""
+        return self._room[0][: self.count]
+
+    @property
+    def outputs(self) -> Floats:
+        """(c, k)."""
+        return self._room[1][: self.count]
+
+    @property
+    def margin(self) -> Floats:
+        """(c,) by how much they reach the goal."""
+        return self._room[2][: self.count]
+
+    @property
+    def cost(self) -> Floats:
+        """(c,) distance, and something for each column that changes."""
+        return self._room[3][: self.count]
+
     def learn(self, codes: Ints, margin: Floats, outputs: Floats) -> None:
-        for row, m, out in zip(codes, margin.tolist(), outputs, strict=True):
-            self.known[row.tobytes()] = len(self.donors)
-            self.donors.append(row)
-            self.margin.append(m)
-            self.outputs.append(out)
+        """Candidates (m, d), none of them known, with their margins (m,) and outputs (m, k)."""
+        stop = self.count + len(codes)
+        if stop > len(self._room[0]):
+            more = max(stop, 2 * len(self._room[0])) - len(self._room[0])
+            self._room = tuple(np.concatenate([part, np.empty((more, *part.shape[1:]), dtype=part.dtype)]) for part in self._room)  # type: ignore[assignment]
+        cost = self.distance(codes) + self.settings.sparsity * (codes != self.own).sum(axis=1)
+        for part, new in zip(self._room, (codes, outputs, margin, cost), strict=True):
+            part[self.count : stop] = new
+        self.known.update((row.tobytes(), number) for number, row in enumerate(codes, start=self.count))
+        self.count = stop
 
     def ask(self, codes: Ints) -> Asking:
         """Numbers (m,) of these candidates (m, d), -1 of those that the budget was too small for; only new ones are asked."""
@@ -113,26 +146,23 @@ class RowState:
         changed = codes != self.own
         return np.asarray(np.where(changed, self.apart[np.where(changed, codes, 0), self.columns], 0.0).sum(axis=1))
 
-    def cost(self, codes: Ints) -> Floats:
-        """(m,) distance, and something for each column that changes."""
-        return np.asarray(self.distance(codes) + self.settings.sparsity * (codes != self.own).sum(axis=1))
-
     def valid(self) -> tuple[Ints, Ints, Floats]:
         """Numbers (v,), donors (v, d) and costs (v,) of all that reach the goal, cheapest first."""
-        index = np.flatnonzero(np.array(self.margin) >= 0)
-        codes = np.array([self.donors[i] for i in index.tolist()], dtype=np.int64).reshape(-1, len(self.columns))
-        cost = self.cost(codes)
-        order = np.argsort(cost, kind="stable")
-        return index[order], codes[order], cost[order]
+        index = np.flatnonzero(self.margin >= 0)
+        index = index[np.argsort(self.cost[index], kind="stable")]
+        return index, self.donors[index], self.cost[index]
 
     def implausible(self, index: Ints, codes: Ints) -> Bools:
         """(m,) which candidates are more isolated than they should be."""
         new = [i for i, number in enumerate(index.tolist()) if number not in self.plausible]
         if new:
-            found = self.bound.plausibility(codes[new])
+            found = self.bound.plausibility(self.bound.nearest(codes[new], self.base))
             self.plausible.update(zip(index[new].tolist(), found.tolist(), strict=True))
         return np.array([self.plausible[number] < self.least for number in index.tolist()], dtype=bool)
 
-    def options(self, j: int) -> list[int]:
-        """Donors of the values that column j may change to: ordered ones ascending, categories by frequency."""
-        return [donor for donor in self.bound.values[j].tolist() if self.may[donor, j]]
+    def options(self, j: int) -> tuple[Ints, Floats]:
+        """Donors of the values that column j may change to, ordered ones ascending, categories by frequency; and their positions."""
+        if j not in self._options:
+            donors = self.bound.values[j][self.may[self.bound.values[j], j]]
+            self._options[j] = donors, self.bound.position[donors, j]
+        return self._options[j]

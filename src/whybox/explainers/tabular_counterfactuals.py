@@ -24,7 +24,7 @@ from whybox.spaces.observed import Observed, ObservedBound
 from whybox.typing import Ask, Ints, Rows, Space, Target
 
 DEFAULT_BUDGET = 2000
-_TOGETHER = 64  # rows whose searches go on in step
+_TOGETHER, _BYTES = 64, 64 << 20  # rows whose searches go on in step, and what they may hold of background and candidates
 
 
 class CounterfactualNotFoundWarning(UserWarning):
@@ -171,10 +171,11 @@ class TabularCounterfactuals(Hints):
             (outputs,) = job.run.values(bound, [Ask(job.rows[:1], everything)])
             options = Settings(self.n_counterfactuals, most, self.sparsity, self.diversity, self.min_plausibility)
             found: list[Found] = []
-            for first in range(0, len(job.rows), _TOGETHER):  # what a search remembers is not held for all rows at once
+            together = max(min(_TOGETHER, _BYTES // (40 * everything.size + most * (24 * everything.shape[1] + 150))), 1)
+            for first in range(0, len(job.rows), together):  # what a search remembers is not held for all rows at once
                 searches = [
                     search(bound, i, (goal.margin(outputs[0], r), outputs[0]), (goal.margin(job.full[[r]], r), job.full[[r]]), options)
-                    for r, i in enumerate(job.rows[first : first + _TOGETHER].tolist(), start=first)
+                    for r, i in enumerate(job.rows[first : first + together].tolist(), start=first)
                 ]
                 found += in_step(job, bound, searches, lambda answers, r: (goal.margin(answers, r), answers), first)
             reached = np.array([bool(goal.margin(job.full[[r]], r)[0] >= 0) for r in range(len(job.rows))])

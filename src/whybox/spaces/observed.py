@@ -24,6 +24,7 @@ from whybox.typing import Bools, Floats, Ints, Model
 
 _BLOCK = 1 << 20  # distances at once
 _CALIBRATED = 1000  # background rows that say how isolated rows are
+_ROUNDING = 1e-9  # of sums of distances
 
 
 @dataclass(frozen=True)
@@ -177,26 +178,38 @@ class ObservedBound(DonorBound):
             found.append(donors[np.argsort(self.position[donors, j] if self.ordered[j] else -count, kind="stable")])
         return found
 
-    def nearest(self, donors: Ints) -> Floats:
-        """(m,) distance from rows, as donors (m, d), to the nearest background row, summed over columns; gaps in the data count."""
-        return self._nearest(donors, None)
+    def gaps(self, donors: Ints, j: int) -> Floats:
+        """(m, b) how far the values of column j of donors (m,) are from those of all background rows; gaps in the data count."""
+        differs = self.level[donors, j][:, None] != self.level[: self.b, j]
+        if not self.ordered[j]:
+            return np.asarray(differs, dtype=np.float64)
+        gap = np.abs(self.position[donors, j][:, None] - self.position[: self.b, j])
+        np.maximum(gap, np.abs(self.scaled[donors, j][:, None] - self.scaled[: self.b, j]), out=gap)
+        return np.asarray(np.where(np.isnan(gap), differs, gap) if np.isnan(gap).any() else gap)
 
-    def _nearest(self, donors: Ints, own: Ints | None) -> Floats:
+    def nearest(self, donors: Ints, base: tuple[Ints, Floats] | None = None, but: Ints | None = None) -> Floats:
+        """(m,) distance from rows, as donors (m, d), to the nearest background row, summed over columns.
+
+        Args:
+            donors: of each cell.
+            base: donors (d,) of a row that these differ from in few columns, and its gaps (d, b): then only what differs is looked at.
+            but: (m,) background rows that do not count, each for one of these rows; None counts all.
+        """
         step = max(_BLOCK // self.b, 1)
         out = np.empty(len(donors))
         for start in range(0, len(donors), step):
             part = donors[start : start + step]
-            total = np.zeros((len(part), self.b))
-            for j in range(part.shape[1]):
-                differs = self.level[part[:, j], j][:, None] != self.level[: self.b, j]
-                if self.ordered[j]:
-                    gap = np.abs(self.position[part[:, j], j][:, None] - self.position[: self.b, j])
-                    np.maximum(gap, np.abs(self.scaled[part[:, j], j][:, None] - self.scaled[: self.b, j]), out=gap)
-                    total += np.where(np.isnan(gap), differs, gap)
-                else:
-                    total += differs
-            if own is not None:
-                total[np.arange(len(part)), own[start : start + step]] = np.inf
+            if base is None:
+                total = np.zeros((len(part), self.b))
+                for j in range(part.shape[1]):
+                    total += self.gaps(part[:, j], j)
+            else:
+                total = np.tile(base[1].sum(axis=0), (len(part), 1))
+                other = part != base[0]
+                for j in np.flatnonzero(other.any(axis=0)).tolist():
+                    total[other[:, j]] += self.gaps(part[other[:, j], j], j) - base[1][j]
+            if but is not None:
+                total[np.arange(len(part)), but[start : start + step]] = np.inf
             out[start : start + step] = total.min(axis=1)
         return out
 
@@ -206,9 +219,9 @@ class ObservedBound(DonorBound):
         if self.b == 1:
             return np.zeros(1)
         chosen = np.unique(np.linspace(0, self.b - 1, min(self.b, _CALIBRATED)).astype(np.int64))
-        return np.sort(self._nearest(np.repeat(chosen[:, None], len(self.ordered), axis=1), chosen))
+        return np.sort(self.nearest(np.repeat(chosen[:, None], len(self.ordered), axis=1), but=chosen))
 
-    def plausibility(self, donors: Ints) -> Floats:
-        """(m,) share of background rows that are at least as far from their nearest neighbour as these rows are from theirs."""
+    def plausibility(self, nearest: Floats) -> Floats:
+        """(m,) share of background rows that are at least as far from their nearest neighbour as rows at these distances (m,)."""
         alone = self._isolation
-        return np.asarray(1.0 - np.searchsorted(alone, self.nearest(donors) - 1e-12) / len(alone))
+        return np.asarray(1.0 - np.searchsorted(alone, nearest - _ROUNDING) / len(alone))
