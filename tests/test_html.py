@@ -306,6 +306,7 @@ def planted_results():
         wanted=PLANTED,
         distance=np.ones(n),
         plausibility=np.zeros(n),
+        cost=np.ones(n),
         asked=1,
         feature_names=PLANTED,
         output_names=PLANTED[:2],

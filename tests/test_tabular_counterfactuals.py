@@ -66,8 +66,22 @@ def distance_of(background, x, row, ordered, gaps=False):
     return sum(apart(background[:, j], x[j], row[j], ordered[j], gaps) for j in range(len(x)))
 
 
-def check_rows(e, background, predict, margin, *, sparsity=0.5, least=0.05, ordered=None, plausible=None):
-    """What holds for every result. ``margin`` (outputs, explained row) is at least 0 where the goal is reached."""
+def check_rows(e, background, predict, margin, *, ordered=None, plausible=None):
+    """What holds for every result of default weights.
+
+    Args:
+        margin: of outputs and explained row, at least 0 where the goal is reached.
+        ordered: (d,) which columns are no categories.
+        plausible: of a row, its plausibility; None where plausibility has no weight.
+    """
+
+    def cost_of(row, own):
+        least = 0.0 if plausible is None else min(0.05, plausible(own))
+        penalty = 2.0 * max(1.0 - plausible(row) / least, 0.0) if least else 0.0
+        return (
+            distance_of(back, own, row, ordered) + 0.5 * sum(apart(back[:, j], own[j], row[j], ordered[j]) > 0 for j in range(d)) + penalty
+        )
+
     x, rows, back = (np.asarray(pd.DataFrame(part), dtype=object) for part in (e.x, e.rows, background))
     d = x.shape[1]
     ordered = [True] * d if ordered is None else ordered
@@ -93,12 +107,11 @@ def check_rows(e, background, predict, margin, *, sparsity=0.5, least=0.05, orde
                 less[0, j] = e.x[e.of[i], j]
             shorter = np.asarray(less, dtype=object)[0]
             fails = margin(np.asarray(predict(less)).reshape(1, -1), e.of[i])[0] < 0
-            assert fails or (plausible is not None and e.plausibility[i] >= least > plausible(shorter)), "no change is needless"
-    cost = e.distance + sparsity * e.n_changed
+            assert fails or cost_of(shorter, own) > e.cost[i], "no change is needless"
+        assert e.cost[i] == pytest.approx(cost_of(row, own)), "cost is what it is said to be"
     for row in range(len(e)):
         mine = np.flatnonzero(e.of == row)
-        fine = [i for i in mine if e.plausibility[i] >= least]
-        assert not len(mine) or cost[mine[0]] <= min(cost[fine or mine]) + 1e-12, "the first is the cheapest"
+        assert not len(mine) or e.cost[mine[0]] <= min(e.cost[mine]) + 1e-12, "the first is the cheapest"
         for a, b in itertools.permutations(mine, 2):
             more = [
                 (e.changed[b][j] and (rows[b][j] == rows[a][j] or (ordered[j] and x[row][j] < rows[a][j] <= rows[b][j])))
@@ -148,7 +161,7 @@ def test_where_all_combinations_are_asked_the_first_is_the_cheapest(seed):
         cost = min(distance_of(GRID, row, other, [True] * 4) + 0.5 * (other != row).sum() for other in others)
         first = np.flatnonzero(e.of == i)[0]
         assert e.distance[first] + 0.5 * e.n_changed[first] == pytest.approx(cost)
-    check_rows(e, GRID, predict, other_class(e), least=0.0)
+    check_rows(e, GRID, predict, other_class(e))
 
 
 def test_the_search_comes_close_to_the_cheapest():
@@ -167,7 +180,7 @@ def test_the_search_comes_close_to_the_cheapest():
             moved = np.abs(position[np.arange(5), others] - position[np.arange(5), row]).sum(axis=1)
             best = (moved + 0.5 * (others != row).sum(axis=1)).min()
             ratios.append((e.distance[e.of == i][0] + 0.5 * e.n_changed[e.of == i][0]) / best)
-        check_rows(e, background, predict, other_class(e), least=0.0)
+        check_rows(e, background, predict, other_class(e))
     assert min(ratios) >= 1 - 1e-9
     assert np.mean(np.array(ratios) < 1 + 1e-9) >= 0.8
     assert np.mean(ratios) < 1.05
@@ -216,7 +229,9 @@ def mixed(rows):
 
 
 def test_tables_of_all_kinds_keep_their_types_and_labels():
-    e = TabularCounterfactuals(mixed, TABLE, features_to_vary=["age", "size", "job", "town", "since", "flag"]).explain(TABLE.iloc[:8])
+    e = TabularCounterfactuals(mixed, TABLE, features_to_vary=["age", "size", "job", "town", "since", "flag"], implausibility=0.0).explain(
+        TABLE.iloc[:8]
+    )
     assert e.rows.dtypes.tolist() == TABLE.dtypes.tolist()
     assert e.x.index.tolist() == TABLE.index[:8].tolist()
     pd.testing.assert_frame_equal(e.x, TABLE.iloc[:8])
@@ -426,7 +441,7 @@ def test_a_pipeline_with_raw_columns():
 
     label = mixed(TABLE).argmax(axis=1)
     model = HistGradientBoostingClassifier(max_iter=20, random_state=0).fit(ready(table), label)
-    e = TabularCounterfactuals(lambda rows: model.predict_proba(ready(rows)), table).explain(table.iloc[:5])
+    e = TabularCounterfactuals(lambda rows: model.predict_proba(ready(rows)), table, min_plausibility=0.0).explain(table.iloc[:5])
     assert e.found.all()
     check_rows(e, table, lambda rows: model.predict_proba(ready(rows)), other_class(e), ordered=[True, True, False, False, False])
 
@@ -454,6 +469,7 @@ def test_a_pipeline_with_raw_columns():
         ({"sparsity": -1.0}, "at least 0"),
         ({"diversity": np.inf}, "finite"),
         ({"min_plausibility": 2.0}, "from 0 to 1"),
+        ({"implausibility": -1.0}, "at least 0"),
         ({"min_probability": 0.0}, "above 0"),
         ({"desired_range": (1, 0)}, "above the high end"),
         ({"desired_range": (None, None)}, "one may be None"),
@@ -567,15 +583,24 @@ def needless(e):
 
 
 def _told_rightly(e, rows):
-    distance = [distance_of(GRID, e.x[e.of[i]], rows[i], [True] * 4) for i in range(len(rows))]
-    return replace(e, rows=rows, changed=rows != e.x[e.of], distance=distance)
+    distance = np.array([distance_of(GRID, e.x[e.of[i]], rows[i], [True] * 4) for i in range(len(rows))])
+    changed, plausible = rows != e.x[e.of], plausibility_of(GRID)
+    plausibility = np.array([plausible(row) for row in rows])
+    cost = distance + 0.5 * changed.sum(axis=1) + 2.0 * np.maximum(1 - plausibility / 0.05, 0.0)
+    return replace(e, rows=rows, changed=changed, distance=distance, plausibility=plausibility, cost=cost)
 
 
 def worse_first(e):
     """Counterfactuals of a row in another order."""
     order = np.concatenate([np.flatnonzero(e.of == i)[::-1] for i in range(len(e))])
-    parts = {name: getattr(e, name)[order] for name in ("rows", "changed", "after", "distance", "plausibility")}
+    parts = {name: getattr(e, name)[order] for name in ("rows", "changed", "after", "distance", "plausibility", "cost")}
     return replace(e, **parts)
+
+
+def twice(e):
+    """The first counterfactual comes again."""
+    parts = ("rows", "of", "changed", "after", "distance", "plausibility", "cost")
+    return replace(e, **{name: np.concatenate([getattr(e, name)[:1], getattr(e, name)]) for name in parts})
 
 
 SABOTEURS = {
@@ -586,12 +611,9 @@ SABOTEURS = {
         e, rows=np.concatenate([e.x[e.of[:1]], e.rows[1:]]), changed=np.concatenate([e.changed[:1] * False, e.changed[1:]])
     ),
     "distance is": lambda e: replace(e, distance=e.distance * 1.01),
+    "cost is": lambda e: replace(e, cost=e.cost + 0.01),
     "so is plausibility": lambda e: replace(e, plausibility=1.0 - e.plausibility),
-    "none asks for": lambda e: replace(
-        e,
-        **{name: np.concatenate([getattr(e, name)[:1], getattr(e, name)]) for name in ("rows", "of", "changed", "after", "distance")},
-        plausibility=np.concatenate([e.plausibility[:1], e.plausibility]),
-    ),
+    "none asks for": twice,
 }
 
 

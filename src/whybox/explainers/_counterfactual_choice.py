@@ -7,8 +7,7 @@ import numpy as np
 from whybox.explainers._counterfactual_state import RowState
 from whybox.typing import Ints
 
-_KEPT = 256  # candidates that are looked at, and more where none of them is plausible
-_ODD = 1e6  # what being implausible costs
+_KEPT = 256  # candidates that are looked at
 
 
 def changed_at(code: Ints, j: int, donor: int) -> Ints:
@@ -18,41 +17,33 @@ def changed_at(code: Ints, j: int, donor: int) -> Ints:
     return out
 
 
-def choose(row: RowState) -> list[int]:
-    """The cheapest plausible candidate, then those that cost little and change other things (maximal marginal relevance)."""
-    index, codes, cost = row.valid()
-    kept = _KEPT
-    odd = row.implausible(index[:kept], codes[:kept])
-    while odd.all() and kept < len(index):  # the cheapest plausible one may come late
-        kept *= 2
-        odd = row.implausible(index[:kept], codes[:kept])
-    index, codes, cost = index[:kept], codes[:kept], cost[:kept]
-    fit = {int(number): not bad for number, bad in zip(index, odd, strict=True)}
+def choose(row: RowState) -> tuple[list[int], list[float]]:
+    """Numbers and costs of the cheapest candidate and of those that cost little and change other things (maximal marginal relevance)."""
+    index, codes, cost = row.looked(_KEPT)
     changed = codes != row.own
     step = row.bound.position[codes, row.columns] - row.bound.position[row.own]  # NaN where values have no order
     level = row.bound.level[codes, row.columns]
-    open_ = np.array([not _reducible(row, int(i), code, fit) for i, code in zip(index, codes, strict=True)], dtype=bool)
-    alike = np.zeros(len(index))
+    known = dict(zip(index.tolist(), cost.tolist(), strict=True))
+    open_, alike = np.ones(len(index), dtype=bool), np.zeros(len(index))
     chosen: list[int] = []
     while open_.any() and len(chosen) < row.settings.n:
-        i = int(np.argmin(np.where(open_, cost + row.settings.diversity * alike + _ODD * odd, np.inf)))
-        chosen.append(int(index[i]))
+        i = int(np.argmin(np.where(open_, cost + row.settings.diversity * alike, np.inf)))
+        open_[i] = False
+        if _reducible(row, codes[i], cost[i], known):
+            continue
+        chosen.append(i)
         with np.errstate(invalid="ignore"):
             same = level == level[i]
             further = same | ((np.sign(step) == np.sign(step[i])) & (np.abs(step) >= np.abs(step[i])))
             shared = changed & changed[i] & (same | (np.sign(step) == np.sign(step[i])))
         open_ &= ~(further | ~changed[i]).all(axis=1)  # what asks for all of this, or more of it, is no other counterfactual
         alike = np.maximum(alike, shared.sum(axis=1) / np.maximum((changed | changed[i]).sum(axis=1), 1))
-    return chosen
+    row.look_at(index[chosen])
+    return [int(index[i]) for i in chosen], [float(cost[i]) for i in chosen]
 
 
-def _reducible(row: RowState, number: int, code: Ints, fit: dict[int, bool]) -> bool:
-    """Whether one of its changes is known to be needless: without it the goal is reached as well, by something as plausible."""
+def _reducible(row: RowState, code: Ints, cost: float, known: dict[int, float]) -> bool:
+    """Whether one of its changes is known to be needless: without it the goal is reached as well, for less."""
     changed = np.flatnonzero(code != row.own).tolist()
-    if len(changed) < 2:
-        return False
-    for j in changed:
-        other = row.known.get(changed_at(code, j, row.own).tobytes(), -1)
-        if other >= 0 and row.margin[other] >= 0 and (fit.get(other, False) or not fit[number]):
-            return True
-    return False
+    without = (row.known.get(changed_at(code, j, row.own).tobytes(), -1) for j in changed)
+    return any(known.get(other, np.inf) <= cost for other in without)

@@ -18,12 +18,14 @@ from whybox.typing import Ints
 Search = Steps[Told, Found]
 
 _STARTS, _PROJECTED = 24, 256  # nearest rows with the wanted outcome, and how many are looked at where not all of their cells may be taken
-_LEVELS, _CATEGORIES = 8, 16  # values of a column that are tried alone
+_LEVELS, _CATEGORIES = 16, 16  # values of a column that are tried alone
 _PAIRED = 12
+_WALKED, _PATHS = 2, 16  # starts towards which steps are taken one by one, and cells that a step chooses from
 _ALIKE = 2  # parents that change the same columns
 _LOOKED = 64  # candidates whose plausibility is looked at in a round
 _OPTIONS = 6  # of other columns, to be changed instead of one
 _STEPS, _SMALL_STEPS = 4, 16  # on the way back to a row's own value, in the search and at its end
+_MANY = 16  # changes of a candidate, beyond which they are taken back by blocks
 _FINISHING = 4  # times that what is chosen is looked at once more
 
 
@@ -40,24 +42,31 @@ def search(bound: ObservedBound, instance: int, background: Told, at: Told, sett
     row = RowState(bound, instance, settings, at[1].shape[1])
     if at[0][0] >= 0:
         nothing = np.zeros(0)
-        return Found(np.zeros((0, len(row.columns)), dtype=np.int64), np.zeros((0, at[1].shape[1])), nothing, nothing, 0, False)
+        return Found(np.zeros((0, len(row.columns)), dtype=np.int64), np.zeros((0, at[1].shape[1])), nothing, nothing, nothing, 0, False)
     row.learn(row.with_cells([[]]), *at)
     choices = [[row.own, *row.options(j)[0].tolist()] for j in row.columns.tolist()]
     exact = math.prod(map(len, choices)) - 1 <= settings.most
     if exact:
         row.kept = 0
         yield from row.ask(np.array(list(itertools.product(*choices)), dtype=np.int64)[1:])
-        chosen = choose(row)
+        chosen, cost = choose(row)
     else:
         starts = yield from _starts(row, background)
-        gain = yield from _singles(row, starts)
+        gain: dict[Cell, float] = {}
+        yield from _singles(row, gain, [cell for start in starts[:_WALKED] for cell in row.cells(start)][: row.left // 4])
+        for start in starts[:_WALKED]:
+            yield from _walk(row, gain, row.cells(start))
+        yield from _singles(row, gain, _grid(row) + [cell for start in starts for cell in row.cells(start)][: row.left // 4])
+        yield from _walk(row, gain, _best(row, gain, _PATHS, each=_PATHS))
         yield from _combined(row, starts, gain)
         yield from _climb(row, gain)
         yield from _improve(row, gain)
-        chosen = yield from _finish(row)
+        chosen, cost = yield from _finish(row)
     codes = row.donors[chosen]
     plausibility = np.array([row.plausible[i] for i in chosen], dtype=np.float64)
-    return Found(codes, row.outputs[chosen], row.distance(codes), plausibility, row.asked, not exact and row.left <= 0, exact)
+    return Found(
+        codes, row.outputs[chosen], row.distance(codes), plausibility, np.array(cost), row.asked, not exact and row.left <= 0, exact
+    )
 
 
 def _starts(row: RowState, background: Told) -> Generator[list[NDArray[np.int64]], list[Told], Ints]:
@@ -78,18 +87,42 @@ def _starts(row: RowState, background: Told) -> Generator[list[NDArray[np.int64]
     return codes[near] if near else codes[unsure[:_STARTS]]
 
 
-def _singles(row: RowState, starts: Ints) -> Generator[list[NDArray[np.int64]], list[Told], dict[Cell, float]]:
-    """By how much single cells move the margin: those of the starts, and values of every column in even steps."""
-    cells = []
+def _grid(row: RowState) -> list[Cell]:
+    """Values of every column in even steps, as many as the budget allows: there may be more columns than rows to be asked."""
+    each = row.left // 4 // len(row.columns)
+    cells: list[Cell] = []
     for j in row.columns.tolist():
-        there = row.options(j)[0].tolist()
-        if row.bound.ordered[j] and len(there) > _LEVELS:
-            there = [there[i] for i in np.unique(np.linspace(0, len(there) - 1, _LEVELS).round().astype(int)).tolist()]
-        cells += [(j, donor) for donor in there[:_CATEGORIES]]
-    cells += [(j, donor) for start in starts.tolist() for j, donor in enumerate(start) if donor != row.own]
-    cells = list(dict.fromkeys(cells))
+        there, levels = row.options(j)[0], min(_LEVELS, each)
+        if row.bound.ordered[j] and len(there) > levels:
+            there = there[np.unique(np.linspace(0, len(there) - 1, levels).round().astype(int))] if levels > 1 else there[:0]
+        cells += [(j, donor) for donor in there[: min(_CATEGORIES, each)].tolist()]
+    return cells
+
+
+def _singles(row: RowState, gain: dict[Cell, float], cells: list[Cell]) -> Asking:
+    """By how much single cells move the margin, put into ``gain``."""
+    cells = [cell for cell in dict.fromkeys(cells) if cell not in gain]
     found = yield from row.ask(row.with_cells([[cell] for cell in cells]))
-    return {cell: float(row.margin[number] - row.margin[0]) for cell, number in zip(cells, found.tolist(), strict=True) if number >= 0}
+    gain.update((cell, float(row.margin[i] - row.margin[0])) for cell, i in zip(cells, found.tolist(), strict=True) if i >= 0)
+    return found
+
+
+def _walk(row: RowState, gain: dict[Cell, float], cells: list[Cell]) -> Asking:
+    """From the row, one cell after the other: the one that moves the margin most for what it costs, until the goal is reached."""
+    cells = sorted(cells, key=lambda cell: (-gain.get(cell, 0.0), cell))[:_PATHS]
+    code, margin = row.donors[0], float(row.margin[0])
+    numbers: Ints = np.zeros(0, dtype=np.int64)
+    while cells and margin < 0 and row.left > 0:
+        numbers = yield from row.ask(np.array([changed_at(code, *cell) for cell in cells]))
+        there = np.flatnonzero(numbers >= 0)
+        if not len(there):
+            break
+        price = np.array([row.price[cells[i][1], cells[i][0]] for i in there.tolist()])
+        step = row.margin[numbers[there]] - margin
+        best = int(there[np.argmax(np.where(step > 0, step / price, step))])
+        code, margin = row.donors[numbers[best]], float(row.margin[numbers[best]])
+        cells = [cell for cell in cells if cell[0] != cells[best][0]]
+    return numbers
 
 
 def _best(row: RowState, gain: dict[Cell, float], most: int, each: int = 2, least: float = 0.0) -> list[Cell]:
@@ -104,14 +137,17 @@ def _best(row: RowState, gain: dict[Cell, float], most: int, each: int = 2, leas
 
 
 def _combined(row: RowState, starts: Ints, gain: dict[Cell, float]) -> Asking:
-    """Pairs of the cells that do most, and of every start those that do most, then more and more of them."""
+    """Of every start the cells that do most, then more and more of them, and pairs of the cells that do most of all."""
     best = _best(row, gain, _PAIRED)
-    tried = [[a, b] for i, a in enumerate(best) for b in best[i + 1 :] if a[0] != b[0]]
-    for start in starts.tolist():
-        cells = [(j, donor) for j, donor in enumerate(start) if donor != row.own]
+    pairs = [[a, b] for i, a in enumerate(best) for b in best[i + 1 :] if a[0] != b[0]]
+    tried: list[list[Cell]] = []
+    for k, start in enumerate(starts):
+        tried += pairs if k == 1 else []
+        cells = row.cells(start)
         cells.sort(key=lambda cell: (-gain.get(cell, 0.0), cell))
         sizes = np.unique(np.geomspace(1, max(len(cells) - 1, 1), 12).round().astype(int)) if len(cells) > 12 else range(1, len(cells))
         tried += [cells[: int(size)] for size in sizes]
+    tried += pairs if len(starts) < 2 else []
     return (yield from row.ask(row.with_cells(tried)))
 
 
@@ -141,37 +177,38 @@ def _improve(row: RowState, gain: dict[Cell, float]) -> Asking:
     numbers: Ints = np.zeros(0, dtype=np.int64)
     best = _best(row, gain, 4 * _OPTIONS, each=1)
     while row.left > 0:
-        parents = [i for i in _parents(row) if i not in done]
+        parents = [i for i in _parents(row) if i not in done][: row.settings.n]
         if not parents:
             break
         done.update(parents)
-        numbers = yield from row.ask(np.array([child for i in parents for child in _children(row, row.donors[i], best)], dtype=np.int64))
+        children = [child for i in parents for child in _children(row, row.donors[i], best, gain)]
+        numbers = yield from row.ask(np.array(children, dtype=np.int64).reshape(-1, len(row.columns)))
     return numbers
 
 
 def _parents(row: RowState) -> list[int]:
-    """Candidates that others are made of: the cheapest plausible ones, and the cheapest of all."""
-    index, codes, _ = row.valid()
-    index, codes = index[:_LOOKED], codes[:_LOOKED]
-    odd = row.implausible(index, codes)
+    """Candidates that others are made of: the cheapest, few of which change the same columns."""
+    index, codes, cost = row.looked(_LOOKED)
     sets: dict[bytes, int] = {}
     chosen: list[int] = []
-    most = 3 * row.settings.n
-    for wanted, room in ((~odd, most), (odd, most // 2)):
-        taken = 0
-        for i in np.flatnonzero(wanted).tolist():
-            kind = (codes[i] != row.own).tobytes()
-            if taken < room and sets.get(kind, 0) < _ALIKE:
-                sets[kind] = sets.get(kind, 0) + 1
-                taken += 1
-                chosen.append(int(index[i]))
+    for i in np.argsort(cost, kind="stable").tolist():
+        kind = (codes[i] != row.own).tobytes()
+        if sets.get(kind, 0) < _ALIKE:
+            sets[kind] = sets.get(kind, 0) + 1
+            chosen.append(int(index[i]))
+            if len(chosen) == 4 * row.settings.n:
+                break
     return chosen
 
 
-def _children(row: RowState, code: Ints, best: list[Cell]) -> list[Ints]:
-    """What is like a candidate, but costs less."""
+def _children(row: RowState, code: Ints, best: list[Cell], gain: dict[Cell, float]) -> list[Ints]:
+    """What is like a candidate, but costs less. Of many changes, blocks are taken back, those that do least together."""
     out: list[Ints] = []
     changed = np.flatnonzero(code != row.own).tolist()
+    if len(changed) > _MANY:
+        changed.sort(key=lambda j: gain.get((j, int(code[j])), 0.0))
+        blocks = [block for count in (2, 4, 8, _MANY) for block in np.array_split(changed, count)]
+        return [np.where(np.isin(row.columns, block), row.own, code) for block in blocks]
     out += [changed_at(code, j, row.own) for j in changed if len(changed) > 1]
     for j in changed:
         price = row.price[code[j], j]
@@ -196,10 +233,10 @@ def _between(row: RowState, j: int, donor: int, steps: int) -> list[int]:
     return [int(i) for i in inside[places]]
 
 
-def _finish(row: RowState) -> Generator[list[NDArray[np.int64]], list[Told], list[int]]:
-    """What is told: no change of it can be taken back alone, and steps back are small."""
+def _finish(row: RowState) -> Generator[list[NDArray[np.int64]], list[Told], tuple[list[int], list[float]]]:
+    """What is told, with its costs: no change of it can be taken back alone, and steps back are small."""
     row.kept = 0
-    chosen = choose(row)
+    chosen, cost = choose(row)
     for _ in range(_FINISHING):
         tried = []
         for code in row.donors[chosen]:
@@ -211,5 +248,5 @@ def _finish(row: RowState) -> Generator[list[NDArray[np.int64]], list[Told], lis
         if all(code.tobytes() in row.known for code in tried):
             break
         yield from row.ask(np.array(tried))
-        chosen = choose(row)
-    return chosen
+        chosen, cost = choose(row)
+    return chosen, cost

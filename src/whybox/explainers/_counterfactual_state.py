@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whybox.spaces.observed import ObservedBound
-from whybox.typing import Bools, Floats, Ints
+from whybox.typing import Floats, Ints
 
 Told = tuple[Floats, Floats]  # margins (m,) and outputs (m, k) of what was asked
 Cell = tuple[int, int]  # column, and donor of its value
@@ -25,6 +25,7 @@ class Settings:
     sparsity: float
     diversity: float
     plausible: float
+    implausibility: float
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Found:
         outputs: (m, k).
         distance: (m,) summed over the columns.
         plausibility: (m,).
+        cost: (m,).
         asked: rows that the search asked.
         spent: whether it ended because the budget did.
         exact: whether all combinations of permitted values were asked.
@@ -45,6 +47,7 @@ class Found:
     outputs: Floats
     distance: Floats
     plausibility: Floats
+    cost: Floats
     asked: int
     spent: bool
     exact: bool = False
@@ -104,7 +107,7 @@ class RowState:
 
     @property
     def cost(self) -> Floats:
-        """(c,) distance, and something for each column that changes."""
+        """(c,) distance, and something for each column that changes; not yet what being implausible costs."""
         return self._room[3][: self.count]
 
     def learn(self, codes: Ints, margin: Floats, outputs: Floats) -> None:
@@ -146,19 +149,37 @@ class RowState:
         changed = codes != self.own
         return np.asarray(np.where(changed, self.apart[np.where(changed, codes, 0), self.columns], 0.0).sum(axis=1))
 
-    def valid(self) -> tuple[Ints, Ints, Floats]:
-        """Numbers (v,), donors (v, d) and costs (v,) of all that reach the goal, cheapest first."""
+    def looked(self, most: int) -> tuple[Ints, Ints, Floats]:
+        """Numbers (v,), donors (v, d) and costs (v,), implausibility included, of candidates that reach the goal.
+
+        They are those that would be cheapest were they plausible, so many at least, and as many more as may hold the cheapest of all.
+        """
         index = np.flatnonzero(self.margin >= 0)
         index = index[np.argsort(self.cost[index], kind="stable")]
-        return index, self.donors[index], self.cost[index]
+        while True:
+            cost = self.cost[index[:most]] + self._penalty(index[:most])
+            if most >= len(index) or cost.min() <= self.cost[index[most]]:
+                return index[:most], self.donors[index[:most]], cost
+            most *= 2
 
-    def implausible(self, index: Ints, codes: Ints) -> Bools:
-        """(m,) which candidates are more isolated than they should be."""
-        new = [i for i, number in enumerate(index.tolist()) if number not in self.plausible]
-        if new:
-            found = self.bound.plausibility(self.bound.nearest(codes[new], self.base))
-            self.plausible.update(zip(index[new].tolist(), found.tolist(), strict=True))
-        return np.array([self.plausible[number] < self.least for number in index.tolist()], dtype=bool)
+    def _penalty(self, index: Ints) -> Floats:
+        """(m,) what being more isolated than they should be costs."""
+        if self.least == 0.0 or self.settings.implausibility == 0.0:
+            return np.zeros(len(index))
+        self.look_at(index)
+        plausibility = np.array([self.plausible[number] for number in index.tolist()], dtype=np.float64)
+        return self.settings.implausibility * np.maximum(1.0 - plausibility / self.least, 0.0)
+
+    def look_at(self, index: Ints) -> None:
+        """Find the plausibility of candidates."""
+        new = np.array([number for number in index.tolist() if number not in self.plausible], dtype=np.int64)
+        if len(new):
+            found = self.bound.plausibility(self.bound.nearest(self.donors[new], self.base))
+            self.plausible.update(zip(new.tolist(), found.tolist(), strict=True))
+
+    def cells(self, code: Ints) -> list[Cell]:
+        """What a candidate changes."""
+        return [(j, int(code[j])) for j in np.flatnonzero(code != self.own).tolist()]
 
     def options(self, j: int) -> tuple[Ints, Floats]:
         """Donors of the values that column j may change to, ordered ones ascending, categories by frequency; and their positions."""

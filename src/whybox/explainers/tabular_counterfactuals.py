@@ -39,9 +39,12 @@ class TabularCounterfactuals(Hints):
     nearest background rows that the model answers as wanted (Brughmans, Leyman and Martens, NICE, 2023) and at the single and paired
     values that do most, and then takes changes back, moves them towards the row's own values and exchanges them as long as that makes a
     counterfactual cheaper; where the budget covers all combinations of permitted values, all are asked (``exact``). What is told reaches
-    the goal, and none of its changes can be taken back alone without losing the goal or plausibility, unless the budget ended before that
-    was known. Further counterfactuals are cheap and change other things (Mothilal, Sharma and Tan, DiCE, 2020, ask for the same by other
-    means). All rows search in step, so that the model gets large batches. Nothing is drawn at random.
+    the goal, and none of its changes can be taken back alone without losing the goal or becoming dearer, unless the budget ended before
+    that was known. Further counterfactuals are cheap and change other things (Mothilal, Sharma and Tan, DiCE, 2020, ask for the same by
+    other means). All rows search in step, so that the model gets large batches. Nothing is drawn at random.
+
+    A counterfactual costs its distance (:class:`whybox.spaces.Observed` says what that is), ``sparsity`` for each change, and up to
+    ``implausibility`` if there is nothing like it in the data.
 
     A counterfactual is about the model, not about the world: that the model answers otherwise for other values does not say that changing
     them would change anything else.
@@ -60,8 +63,9 @@ class TabularCounterfactuals(Hints):
         min_probability: probability that the new class has to have; None (default): it has to be the most probable one.
         sparsity: what changing a column costs beside the distance of its values, which is at most 1. Default 0.5.
         diversity: what being like a cheaper counterfactual costs: so much if it changes the same columns in the same direction. Default 1.
-        min_plausibility: plausibility that counterfactuals have where there is a choice, or that of the row itself, if it is smaller.
-            Default 0.05.
+        min_plausibility: plausibility from which on a counterfactual is like the data; that of the row itself, where it is smaller. Default
+            0.05.
+        implausibility: what being unlike the data costs: so much at plausibility 0, nothing from ``min_plausibility`` on. Default 2.
         output: which output of the model, see :func:`whybox.as_model`. Default "auto".
         engine: how the model is called.
 
@@ -90,6 +94,7 @@ class TabularCounterfactuals(Hints):
     sparsity: float = 0.5
     diversity: float = 1.0
     min_plausibility: float = 0.05
+    implausibility: float = 2.0
     output: str = "auto"
     engine: Engine = Engine()
 
@@ -102,7 +107,7 @@ class TabularCounterfactuals(Hints):
             raise OptionError(f"{', '.join(given)}: the space says what may change; pass it to Observed")
         self._space()
         count("n_counterfactuals", self.n_counterfactuals)
-        for name in ("sparsity", "diversity", "min_plausibility"):
+        for name in ("sparsity", "diversity", "min_plausibility", "implausibility"):
             _number(name, getattr(self, name))
         if not self.min_plausibility <= 1:
             raise OptionError(f"min_plausibility: expected a share from 0 to 1, got {self.min_plausibility!r}")
@@ -144,7 +149,8 @@ class TabularCounterfactuals(Hints):
             seed: taken as by every explainer; nothing is drawn.
             target: None (default) asks for any class but the predicted one; an output's name or position asks for that class, or names the
                 output that is to reach ``desired_range``.
-            budget: most rows that the search for one row sends to the model, beside the background. Default 2,000.
+            budget: most rows that the search for one row asks the model about, beside the background and the engine's control rows. Default
+                2,000.
             tol: not used; a counterfactual reaches its goal or it does not.
             progress: show a progress bar.
             checkpoint: path of a log of answered batches, from which an interrupted call goes on.
@@ -160,8 +166,8 @@ class TabularCounterfactuals(Hints):
             raise OptionError(f"tol: a counterfactual reaches its goal or it does not, so nothing is tolerated; got {tol!r}, leave it out")
         most = DEFAULT_BUDGET if budget is None else count("budget", budget)
         space = self._space()
-        told = ("n_counterfactuals", "desired_range", "min_probability", "sparsity", "diversity", "min_plausibility")
-        settings: dict[str, Any] = {name: getattr(self, name) for name in told} | {"budget": budget, "varies": _said(space)}
+        names = "n_counterfactuals desired_range min_probability sparsity diversity min_plausibility implausibility"
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names.split()} | {"budget": budget, "varies": _said(space)}
         bare = replace(self, space=space, background=None, features_to_vary=None, permitted_range={}, categorical=())
         with Job(Request(bare, x, seed, target, progress, checkpoint, settings)) as job:
             bound = job.bound
@@ -169,7 +175,7 @@ class TabularCounterfactuals(Hints):
             goal = goals(job, self.desired_range, self.min_probability)
             everything = np.repeat(np.arange(bound.b)[:, None], bound.rows.columns.d, axis=1)
             (outputs,) = job.run.values(bound, [Ask(job.rows[:1], everything)])
-            options = Settings(self.n_counterfactuals, most, self.sparsity, self.diversity, self.min_plausibility)
+            options = Settings(self.n_counterfactuals, most, self.sparsity, self.diversity, self.min_plausibility, self.implausibility)
             found: list[Found] = []
             together = max(min(_TOGETHER, _BYTES // (40 * everything.size + most * (24 * everything.shape[1] + 150))), 1)
             for first in range(0, len(job.rows), together):  # what a search remembers is not held for all rows at once
@@ -210,6 +216,7 @@ class TabularCounterfactuals(Hints):
             wanted=[wanted[r] for r in everyone],
             distance=np.concatenate([part.distance for part in each]),
             plausibility=np.concatenate([part.plausibility for part in each]),
+            cost=np.concatenate([part.cost for part in each]),
             exact=np.array([part.exact for part in each]),
             asked=self.n_counterfactuals,
             feature_names=bound.rows.names,

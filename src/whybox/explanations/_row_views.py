@@ -86,6 +86,7 @@ def frame(e: CounterfactualRows) -> pd.DataFrame:
         "n_changed": e.n_changed,
         "distance": e.distance,
         "plausibility": e.plausibility,
+        "cost": e.cost,
     }
     for j in range(e.before.shape[1]):
         name = _output(e, j)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _FORM = "whybox.counterfactual_rows"
 _TABLES = ("x", "rows")
-_ARRAYS = ("of", "changed", "before", "after", "reached", "distance", "plausibility", "exact")
+_ARRAYS = ("of", "changed", "before", "after", "reached", "distance", "plausibility", "cost", "exact")
 _PLAIN = ("feature_names", "output_names", "wanted", "asked", "method", "seed", "settings")
 
 
@@ -43,7 +43,8 @@ class CounterfactualRows:
             another category; summed.
         plausibility: (m,) share of background rows that are at least as far from their nearest neighbour as the counterfactual is from
             its own: a small one says that there is nothing like it in the data.
-        exact: (n,) whether all combinations of permitted values were asked, so that no plausible counterfactual is cheaper than the first.
+        cost: (m,) distance, and what changes and being unlike the data cost.
+        exact: (n,) whether all combinations of permitted values were asked, so that no counterfactual is cheaper than the first.
         asked: how many counterfactuals a row were asked for.
         feature_names: names of the d columns.
         output_names: names of the k outputs, or None.
@@ -67,6 +68,7 @@ class CounterfactualRows:
         ...     wanted=["yes"],
         ...     distance=[0.1],
         ...     plausibility=[0.7],
+        ...     cost=[0.6],
         ...     exact=[True],
         ...     asked=1,
         ...     feature_names=["age", "degree"],
@@ -85,6 +87,7 @@ class CounterfactualRows:
     wanted: Sequence[str]
     distance: Floats
     plausibility: Floats
+    cost: Floats
     exact: Bools
     asked: int
     feature_names: Sequence[str]
@@ -112,12 +115,13 @@ class CounterfactualRows:
             "exact": frozen(np.asarray(self.exact, dtype=bool)),
             "distance": floats("distance", np.asarray(self.distance, dtype=np.float64)),
             "plausibility": floats("plausibility", np.asarray(self.plausibility, dtype=np.float64)),
+            "cost": floats("cost", np.asarray(self.cost, dtype=np.float64)),
             "wanted": names("wanted", self.wanted, n, "row"),
             "feature_names": names("feature_names", self.feature_names, d, "column"),
             "output_names": None if self.output_names is None else names("output_names", self.output_names, k, "output"),
             "settings": plain_settings(self.settings),
         }
-        for name in ("before", "reached", "exact", "of", "changed", "after", "distance", "plausibility"):
+        for name in ("before", "reached", "exact", "of", "changed", "after", "distance", "plausibility", "cost"):
             count = n if name in ("before", "reached", "exact") else m
             if len(state[name]) != count:
                 raise ShapeError(f"{name}: expected {count} rows, got {len(state[name])}")
@@ -148,7 +152,7 @@ class CounterfactualRows:
         where = np.concatenate([np.arange(a, b) for a, b in zip(start, stop, strict=True)] or [np.zeros(0, dtype=np.int64)]).astype(
             np.int64
         )
-        parts: dict[str, Any] = {name: getattr(self, name)[where] for name in ("changed", "after", "distance", "plausibility")}
+        parts: dict[str, Any] = {name: getattr(self, name)[where] for name in ("changed", "after", "distance", "plausibility", "cost")}
         parts |= {name: getattr(self, name)[chosen] for name in ("before", "reached", "exact")}
         return replace(
             self,
@@ -185,7 +189,7 @@ class CounterfactualRows:
         return self.stats.n_queries
 
     def to_frame(self) -> pd.DataFrame:
-        """One line a counterfactual: row, counterfactual, wanted, changes, n_changed, distance, plausibility, outputs before and after.
+        """One line a counterfactual: row, counterfactual, wanted, changes, n_changed, distance, plausibility, cost, outputs.
 
         The rows themselves, ready for the model, are ``rows``; single changes are ``to_changes()``.
         """
