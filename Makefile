@@ -41,9 +41,9 @@ lint: .venv/.installed
 test: lint
 	.venv/bin/python -m pytest -n $(JOBS) $(ARGS)
 
-# fastshap asks for a package that no longer installs; what it really needs is there already.
+# These ask for packages or versions that do not install beside the others; what they really need is there already.
 bench: .venv-bench/.installed
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps fastshap==0.3.1
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps fastshap==0.3.1 dice-ml==0.12 raiutils==0.4.2 NICEx==0.2.3
 	for script in $(BENCH); do .venv-bench/bin/python $$script $(ARGS) || exit 1; done
 
 docs: .venv-docs/.installed
