@@ -29,9 +29,9 @@ from whybox.concepts import (
     SimilarLength,
     TargetReached,
 )
-from whybox.concepts._checks import judge
 from whybox.concepts._parse import edited_text
 from whybox.concepts._prompts import markers, strategy, task_fields
+from whybox.concepts._verdicts import judge
 from whybox.datasets import concept_reviews
 from whybox.errors import InputError, ModelError, OptionError
 from whybox.llms import FunctionGenerator, Reply

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whybox.errors import InputError, OptionError, ShapeError
+from whybox.errors import InputError, OptionError, SchemaError, ShapeError
 from whybox.explanations._words import diff, edit_distance, words
 from whybox.explanations.counterfactuals import Counterfactuals, Edit, Failure, GenerationCost
 
@@ -129,6 +130,22 @@ def test_saved_and_loaded_is_the_same(tmp_path, outputs):
     lines = (tmp_path / "e.jsonl").read_text(encoding="ascii").splitlines()
     assert len(lines) == 1 + 3 + 3
     assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_tuples_in_notes_and_settings_are_lists_before_and_after_saving(tmp_path):
+    edit = Edit(0, "food", None, "Negative", 0, "Bad.", notes={"rejected": ("unchanged", "target"), "at": {1: (2, np.int64(3))}})
+    e = Counterfactuals(texts=TEXTS, edits=(edit,), source="test", settings={"fixed": ("room",)})
+    assert e.edits[0].notes == {"rejected": ["unchanged", "target"], "at": {"1": [2, 3]}}
+    e.save(tmp_path / "e.jsonl")
+    same(Counterfactuals.load(tmp_path / "e.jsonl"), e)
+    same(pickle.loads(pickle.dumps(e)), e)
+
+
+def test_what_json_cannot_hold_is_refused_before_it_is_saved():
+    with pytest.raises(SchemaError, match="notes"):
+        Edit(0, "food", None, "Negative", 0, "Bad.", notes={"who": object()})
+    with pytest.raises(SchemaError, match="settings"):
+        made(settings={"who": object()})
 
 
 NASTY = "\ud800 \u2028 <script>alert(1)</script> & ' \" \x00 \n\r\t 😀 日本"

@@ -81,8 +81,7 @@ done = [number for number in range(8) if os.path.isfile(f"{out}/shards/part-{num
 assert done == [0, 1, 2, 3, 5, 6, 7], done
 """
 
-DATA = """
-frame = pd.DataFrame(X, columns=list("abcd")).assign(key=range(24))
+OWN = """
 if engine == "ray":
     import ray
     ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
@@ -96,7 +95,10 @@ else:
     import dask.dataframe, distributed
     client = distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None)
     make, backend = (lambda f: dask.dataframe.from_pandas(f, npartitions=3)), wb.distributed.Dask(client)
+"""
 
+DATA = """
+frame = pd.DataFrame(X, columns=list("abcd")).assign(key=range(24))
 if __name__ == "__main__":
     found = explain(backend, out, make(frame), id="key", own=True)
     values = found.to_frame().set_index("id").sort_index()
@@ -116,6 +118,49 @@ if __name__ == "__main__":
         assert "id=" in str(error)
     else:
         raise AssertionError("rows without ids were taken")
+    print("same rows, same bits")
+    if engine == "dask":
+        client.close()
+"""
+
+
+CATEGORIES = """
+rng = np.random.default_rng(1)
+many = pd.CategoricalDtype([f"c{i:03d}" for i in range(300)])
+frame = pd.DataFrame({
+    "word": pd.Categorical(rng.choice(["red", "green", None], 24), categories=["red", "unused", "green"]),
+    "size": pd.Categorical(rng.choice(["lo", "mid", "hi"], 24), categories=["lo", "mid", "hi", "most"], ordered=True),
+    "year": pd.Categorical(rng.choice([2024, 2025, 2026], 24), categories=[2023, 2024, 2025, 2026]),
+    "name": pd.Series([f"c{i:03d}" for i in [*range(22), 250, 290]], dtype=many),
+    "side": rng.choice(["north", "south", None], 24),
+    "n": rng.normal(size=24),
+})
+keyed = frame.assign(key=[f"p{i:02d}" for i in range(24)])
+
+def model(x):  # codes tell the order of categories, too
+    codes = [(x[name].cat.codes.to_numpy() + 2) * factor for name, factor in (("word", 1.0), ("size", 10.0), ("year", 0.1), ("name", 0.01))]
+    return sum(codes) * x["n"].to_numpy() + (x["side"] == "south").to_numpy(dtype=bool)
+
+if __name__ == "__main__":
+    who = wb.ExactSHAP(wb.as_model(model, version="1"), frame[:4])
+    whole = who.explain(frame)
+    os.makedirs(out + "-files")
+    keyed.to_parquet(out + "-one.parquet", index=False, row_group_size=7)
+    for i, part in enumerate([keyed[:5], keyed[5:11], keyed[11:]]):
+        seen = part["word"].cat.remove_unused_categories()
+        part.assign(word=seen).to_parquet(f"{out}-files/{i}.parquet", index=False)
+    given = {"frame": keyed, "file": out + "-one.parquet", "files": out + "-files"}
+    if engine == "ray":
+        given |= {"own": make(keyed), "read": ray.data.read_parquet(out + "-files")}
+    elif engine == "spark":
+        given |= {"own": make(keyed), "read": session.read.parquet(out + "-files")}
+    else:
+        given |= {"own": make(keyed), "read": dask.dataframe.read_parquet(out + "-one.parquet")}
+    for name, data in given.items():
+        found = wb.explain_dataset(who, data, f"{out}-of-{name}", id="key", engine=backend, batch_size=5)
+        e, order = found.explanation(), np.argsort(found.ids())
+        assert np.array_equal(e.predictions[order], whole.predictions), name
+        assert np.array_equal(e.values[order], whole.values), name
     print("same rows, same bits")
     if engine == "dask":
         client.close()
@@ -149,6 +194,13 @@ def test_a_batch_that_kills_its_actors_is_named_and_all_others_are_done(tmp_path
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_data_of_the_engine_are_rows_with_ids(engine, tmp_path):
-    done = run(DATA, engine, str(tmp_path / "out"), "", "nobody")
+    done = run(OWN + DATA, engine, str(tmp_path / "out"), "", "nobody")
+    assert done.returncode == 0, done.stderr
+    assert "same rows, same bits" in done.stdout
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_categories_and_strings_reach_the_model_on_every_engine(engine, tmp_path):
+    done = run(OWN + CATEGORIES, engine, str(tmp_path / "out"), "", "nobody")
     assert done.returncode == 0, done.stderr
     assert "same rows, same bits" in done.stdout

@@ -178,3 +178,30 @@ def test_categories_of_a_file_reach_the_model(tmp_path):
     )
     with pytest.raises(SchemaError, match="column 'size' has the ordered categories"):
         in_files(tmp_path, None, None)
+
+
+def test_parts_of_few_and_of_many_categories_are_one_column(tmp_path):
+    """Codes take one byte or two by how many categories a part has; a part whose categories are all missing is written as numbers."""
+    names = [f"c{i:03d}" for i in range(200)]
+    frame = pd.DataFrame({"name": pd.Categorical(["c003", "c001", None, None, *names]), "n": 1.0})
+    for i, (start, stop) in enumerate([(2, 4), (0, 2), (4, 204)]):
+        part = frame[start:stop]
+        part.assign(name=part["name"].cat.remove_unused_categories()).to_parquet(tmp_path / f"{i}.parquet", index=False, row_group_size=50)
+    source = in_files(tmp_path, None, None)
+    batches = [source.batch(0, start, min(start + 7, 204)).x for start in range(0, 204, 7)]
+    order = [2, 3, 0, 1, *range(4, 204)]
+    told = pd.concat(batch["name"].astype(object) for batch in batches)
+    assert told.fillna("-").tolist() == frame["name"].astype(object).fillna("-").iloc[order].tolist()
+    assert len({tuple(batch["name"].cat.categories) for batch in batches}) == 1, "equal codes in all batches"
+    frame.assign(name=2.0).to_parquet(tmp_path / "9.parquet", index=False)
+    with pytest.raises(SchemaError, match=r"column 'name' is double in .*9\.parquet and dictionary.* in .*1\.parquet"):
+        in_files(tmp_path, None, None)
+
+
+def test_categories_of_another_order_have_the_codes_of_all_batches(tmp_path):
+    """pandas calls unordered categories equal whatever their order: batches of other row groups had other codes."""
+    for i, words in enumerate([["a", "b", "c"], ["c", "b", "a"]]):
+        pd.DataFrame({"word": pd.Categorical(words, categories=words)}).to_parquet(tmp_path / f"{i}.parquet", index=False)
+    source = in_files(tmp_path, None, None)
+    codes = [source.batch(0, start, start + 3).x["word"].cat.codes.tolist() for start in (0, 3)]
+    assert codes == [[0, 1, 2], [2, 1, 0]]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,37 @@ def test_public_names_are_one_sorted_list_and_exist():
     missing = [name for name in whybox.__all__ if not hasattr(whybox, name)]
     assert missing == []
     assert set(whybox.__all__) <= set(dir(whybox))
+
+
+PACKAGES = ["whybox", *(f"whybox.{name}" for name in whybox.__all__ if inspect.ismodule(getattr(whybox, name)))]
+PACKAGES += ["whybox.engine", "whybox.explainers", "whybox.explanations", "whybox.plots", "whybox.testing"]
+
+
+def strangers(module) -> list[str]:
+    """Names that tab completion shows and that are neither public nor a module of the package."""
+    public = getattr(module, "__all__", None)
+    if public is None:  # errors: every class of its own
+        public = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    shown = [name for name in dir(module) if not name.startswith("_") and name not in public]
+    return [name for name in shown if f"{module.__name__}.{name}" not in sys.modules]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_tab_completion_shows_public_names(name):
+    module = importlib.import_module(name)
+    assert strangers(module) == []
+    assert set(getattr(module, "__all__", ())) <= set(dir(module))
+    assert {"__doc__", "__name__", "__file__"} <= set(dir(module))
+
+
+def test_tab_completion_of_whybox_itself_shows_nothing_else():
+    assert {name for name in dir(whybox) if not name.startswith("__")} == set(whybox.__all__)
+
+
+def test_saboteur_name_is_caught():
+    stranger = types.ModuleType("whybox.stranger")
+    stranger.__all__, stranger.Any, stranger.fine = ["fine"], object, 1
+    assert strangers(stranger) == ["Any"]
 
 
 def test_public_names_are_in_the_api_page():

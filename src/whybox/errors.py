@@ -21,8 +21,6 @@ A message says what was expected, what came, and what to do. Exceptions that the
 with a note (PEP 678) that names the batch.
 """
 
-from __future__ import annotations
-
 
 class WhyboxError(Exception):
     """Base of every error of this library."""

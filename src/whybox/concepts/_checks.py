@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from whybox.concepts._language import language, main_script
-from whybox.errors import OptionError
 from whybox.explanations._words import edit_distance, words
 from whybox.llms import Reply
 
@@ -324,26 +323,6 @@ class Near:
 
 
 CHEAP: tuple[Check, ...] = (Answered(), Changed(), Distinct(), NoMetaTalk(), SameLanguage(), SimilarLength(), Ended(), Near())
-
-
-def judge(checks: Sequence[Check], candidates: Sequence[Candidate]) -> list[list[tuple[str, str]]]:
-    """All (check, reason) of every edit. Costly checks see only what passed the others.
-
-    Raises:
-        OptionError: a check answered for another number of edits.
-    """
-    failures: list[list[tuple[str, str]]] = [[] for _ in candidates]
-    for stage in (False, True):
-        places = [i for i in range(len(candidates)) if not stage or not failures[i]]
-        found: list[tuple[int, str, str]] = []
-        for check in (c for c in checks if c.costly is stage):
-            reasons = check.judge([candidates[i] for i in places]) if places else []
-            if len(reasons) != len(places):
-                raise OptionError(f"check {check.name!r}: expected {len(places)} verdicts, got {len(reasons)}")
-            found += [(i, check.name, why) for i, why in zip(places, reasons, strict=True) if why is not None]
-        for i, name, why in found:
-            failures[i].append((name, why))
-    return failures
 
 
 def _folded(text: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,8 +15,8 @@ from whybox.concepts._concept import Concept, by_name
 from whybox.concepts._parse import without_thought
 from whybox.concepts._prompts import PromptTemplate, markers
 from whybox.engine import Engine
-from whybox.errors import InputError, ModelError, OptionError
-from whybox.llms import Prompt, Sampling, TextGenerator
+from whybox.errors import InputError, ModelError, OptionError, RemoteError
+from whybox.llms import Prompt, Reply, Sampling, TextGenerator
 from whybox.models import as_model
 
 Labels = tuple[str | None, ...]
@@ -27,6 +28,20 @@ class ConceptClassifier(Protocol):
 
     def classify(self, texts: Sequence[str], concept: str) -> Labels:
         """The concept's value in each text; None where it cannot be told."""
+
+
+class UnjudgedError(RemoteError):
+    """Some texts have no answer, not even that their value cannot be told: the requests failed after every retry.
+
+    Args:
+        message: how many, and the first reason.
+        labels: n values, None also where the request failed.
+        reasons: position of each text whose request failed, to the reason.
+    """
+
+    def __init__(self, message: str, labels: Labels = (), reasons: Mapping[int, str] = MappingProxyType({})) -> None:
+        super().__init__(message)
+        self.labels, self.reasons = labels, dict(reasons)
 
 
 @dataclass(frozen=True)
@@ -160,6 +175,9 @@ _QUESTION = PromptTemplate(
 class LLMClassifier:
     """Asks an LLM, which should be another one than the one that wrote the texts.
 
+    Each distinct question is asked once in the life of this object. A request that fails after every retry is no value: it is an error, and
+    the answers that came are kept, so that the same call asks only what is missing.
+
     Args:
         llm: who is asked.
         concepts: what may be asked for.
@@ -175,15 +193,17 @@ class LLMClassifier:
     llm: TextGenerator
     concepts: tuple[Concept, ...]
     template: PromptTemplate = _QUESTION
+    _known: dict[Prompt, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concepts", tuple(by_name(self.concepts).values()))
 
     def classify(self, texts: Sequence[str], concept: str) -> Labels:
-        """The value that the reply names; None if it names none, or several.
+        """The value that the reply names; None if it names none, or several, or the provider refuses the text.
 
         Raises:
             OptionError: the concept is not one of these.
+            RemoteError: a text has no answer after every retry; the answers that came are kept.
         """
         known = by_name(self.concepts)
         if concept not in known:
@@ -201,9 +221,31 @@ class LLMClassifier:
                 "close": closing,
             }
             prompts.append(Prompt.of(self.template.fill(fields), system=self.template.system))
-        longest = max(len(value) for value in asked.values)
-        replies = self.llm.generate(prompts, Sampling(max_tokens=longest + 16)) if prompts else []
-        return tuple(_named(reply.text, asked.values) for reply in replies)
+        reasons = self._ask(prompts, Sampling(max_tokens=max(len(value) for value in asked.values) + 16))
+        labels = tuple(None if prompt in reasons else _named(self._known[prompt], asked.values) for prompt in prompts)
+        if reasons:
+            why = {i: reasons[prompt] for i, prompt in enumerate(prompts) if prompt in reasons}
+            first = next(iter(why))
+            raise UnjudgedError(
+                f"{len(why)} of {len(texts)} texts have no answer about {concept!r}, the first at {first} ({why[first]}); the others' "
+                "answers are kept in this object, the same call goes on from them",
+                labels,
+                why,
+            )
+        return labels
+
+    def _ask(self, prompts: Sequence[Prompt], sampling: Sampling) -> dict[Prompt, str]:
+        """Ask what is not known yet; why those without an answer have none."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
+
+        def keep(index: int, reply: Reply) -> None:
+            if reply.finish != "failed":
+                self._known[new[index]] = reply.text
+
+        replies = self.llm.generate(new, sampling, on_reply=keep) if new else []
+        for index, reply in enumerate(replies):  # there are generators that do not tell of replies as they arrive
+            keep(index, reply)
+        return {prompt: reply.error or "failed" for prompt, reply in zip(new, replies, strict=True) if reply.finish == "failed"}
 
 
 def _named(reply: str, values: tuple[str, ...]) -> str | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from whybox.concepts._checks import Candidate
-from whybox.concepts._classifiers import ConceptClassifier
+from whybox.concepts._classifiers import ConceptClassifier, Labels, UnjudgedError
+from whybox.concepts._verdicts import Unjudged
 from whybox.errors import ModelError
 
 
@@ -66,9 +67,11 @@ class TargetReached:
         """What the classifier found."""
         reasons: list[str | None] = [None] * len(candidates)
         for concept, places in _by_concept(candidates).items():
-            found = self.classifier.classify([candidates[i].text or "" for i in places], concept)
-            for i, value in zip(places, found, strict=True):
-                if value != candidates[i].target:
+            found, failed = _read(self.classifier, [candidates[i].text or "" for i in places], concept)
+            for at, (i, value) in enumerate(zip(places, found, strict=True)):
+                if at in failed:
+                    reasons[i] = Unjudged(f"nobody told {concept} in the edit: {failed[at]}")
+                elif value != candidates[i].target:
                     told = "no value" if value is None else repr(value)
                     reasons[i] = f"{concept} reads as {told}; make it {candidates[i].target!r}"
         return reasons
@@ -98,15 +101,22 @@ class ConfoundersKept:
     def judge(self, candidates: Sequence[Candidate]) -> list[str | None]:
         """Which concept moved."""
         moved: list[list[str]] = [[] for _ in candidates]
+        unread: dict[int, str] = {}
         for concept in dict.fromkeys(name for c in candidates for name in c.fixed):
             places = [i for i, c in enumerate(candidates) if concept in c.fixed]
             texts = list(dict.fromkeys([*(candidates[i].original for i in places), *(candidates[i].text or "" for i in places)]))
-            value = dict(zip(texts, self.classifier.classify(texts, concept), strict=True))
+            found, failed = _read(self.classifier, texts, concept)
+            value = dict(zip(texts, found, strict=True))
+            lost = {texts[at]: why for at, why in failed.items()}
             for i in places:
-                before, after = value[candidates[i].original], value[candidates[i].text or ""]
-                if before != after:
-                    moved[i].append(f"{concept} went from {before!r} to {after!r}")
-        return [f"{'; '.join(names)}: leave that as it was" if names else None for names in moved]
+                original, edit = candidates[i].original, candidates[i].text or ""
+                if original in lost or edit in lost:
+                    which = "original" if original in lost else "edit"
+                    unread[i] = f"nobody told {concept} in the {which}: {lost[original if original in lost else edit]}"
+                elif value[original] != value[edit]:
+                    moved[i].append(f"{concept} went from {value[original]!r} to {value[edit]!r}")
+        reasons: list[str | None] = [f"{'; '.join(names)}: leave that as it was" if names else None for names in moved]
+        return [Unjudged(unread[i]) if why is None and i in unread else why for i, why in enumerate(reasons)]
 
 
 def similarities(encode: Callable[[list[str]], Any], before: Sequence[str], after: Sequence[str]) -> list[float]:
@@ -127,6 +137,14 @@ def similarities(encode: Callable[[list[str]], Any], before: Sequence[str], afte
     a, b = unit[[place[t] for t in before]], unit[[place[t] for t in after]]
     cosines: list[float] = (a * b).sum(axis=1).tolist()
     return cosines
+
+
+def _read(classifier: ConceptClassifier, texts: Sequence[str], concept: str) -> tuple[Labels, Mapping[int, str]]:
+    """The values, and why there is none where the classifier's request failed."""
+    try:
+        return classifier.classify(texts, concept), {}
+    except UnjudgedError as error:
+        return error.labels, error.reasons
 
 
 def _by_concept(candidates: Sequence[Candidate]) -> dict[str, list[int]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from whybox.concepts._checks import Candidate, Check, judge
+from whybox.concepts._checks import Candidate, Check
 from whybox.concepts._parse import edited_text
+from whybox.concepts._verdicts import UNJUDGED, judge
 from whybox.explanations.counterfactuals import GenerationCost
 from whybox.llms import Prompt, Reply, Sampling, TextGenerator
 
@@ -122,12 +123,13 @@ def work_off(
         again = []
         for i in waiting:
             failures = tuple(verdict[i])
+            faults = [(name, why) for name, why in failures if name != UNJUDGED]
             hopeless = replies[i].finish == "failed"  # the client has tried already
-            if not failures or last or hopeless:
+            if not faults or last or hopeless:
                 done[i] = Done(texts[i] or "", failures, attempts[i], rejected[i])
                 continue
             rejected[i] += tuple(name for name, _ in failures)
-            reasons = "; ".join(why for _, why in failures)
+            reasons = "; ".join(why for _, why in faults)
             repair = _REPAIR.format(reasons=reasons, open=tasks[i].opening, close=tasks[i].closing)
             prompts[i] = prompts[i].then(replies[i].text or "(no text)", repair)
             again.append(i)

@@ -19,7 +19,7 @@ from whybox.engine import Engine
 from whybox.errors import InputError, OptionError
 from whybox.explanations._words import words
 from whybox.explanations.counterfactuals import Counterfactuals, Edit, Failure, GenerationCost
-from whybox.llms import Prompt, Sampling, TextGenerator
+from whybox.llms import Prompt, Reply, Sampling, TextGenerator
 from whybox.models import as_model
 from whybox.typing import Floats
 
@@ -120,7 +120,8 @@ class FlipCounterfactuals:
             seed: of the markers. Default 0.
 
         Returns:
-            Edits with the model's outputs, so that ``flip_rate``, ``distances`` and the similarities are there.
+            Edits with the model's outputs, so that ``flip_rate``, ``distances`` and the similarities are there. Notes name the features and
+            words that were found, the checks that earlier edits failed, and the questions that got no answer.
 
         Raises:
             OptionError: the label does not exist.
@@ -139,10 +140,10 @@ class FlipCounterfactuals:
             wants = [to or names[i] for i in ranks[:, 1].tolist()]
             rows = [i for i in range(len(originals)) if has[i] != wants[i]]
             fields = [self._fields(originals[i], has[i], wants[i], seed) for i in rows]
-            features, cost = self._ask(FEATURES, fields)
-            fields = [f | {"features": "; ".join(_lines(reply)[:5]) or "not known"} for f, reply in zip(fields, features, strict=True)]
-            said, more = self._ask(WORDS, fields)
-            found = [_present(_lines(reply), originals[i]) for i, reply in zip(rows, said, strict=True)]
+            features = self._ask(FEATURES, fields)
+            fields = [f | {"features": "; ".join(_lines(reply.text)[:5]) or "not known"} for f, reply in zip(fields, features, strict=True)]
+            said = self._ask(WORDS, fields)
+            found = [_present(_lines(reply.text), originals[i]) for i, reply in zip(rows, said, strict=True)]
             fields = [f | {"words": ", ".join(kept) or "not known"} for f, kept in zip(fields, found, strict=True)]
             tasks = [
                 Task(i, 0, originals[i], has[i], self._prompt(EDIT, f), f["open"], f["close"], None, wants[i])
@@ -175,13 +176,13 @@ class FlipCounterfactuals:
                 failures=tuple(Failure(name, why) for name, why in d.failures),
                 attempts=d.attempts,
                 similarity=s,
-                notes={"features": f["features"], "words": kept, "rejected": d.rejected},
+                notes={"features": f["features"], "words": kept, "rejected": list(d.rejected), **_unanswered(features[j], said[j])},
             )
-            for task, d, s, f, kept in zip(tasks, done, similar, fields, found, strict=True)
+            for j, (task, d, s, f, kept) in enumerate(zip(tasks, done, similar, fields, found, strict=True))
         )
         blank = np.full(len(names), np.nan)
         after = np.array([known.get(edit.text, blank) for edit in edits]).reshape(len(edits), len(names))
-        total: GenerationCost = replace(cost + more + last, seconds=time.perf_counter() - began)
+        total: GenerationCost = replace(cost_of(features) + cost_of(said) + last, seconds=time.perf_counter() - began)
         settings = {
             "templates": [t.label for t in (FEATURES, WORDS, EDIT)],
             "llm": self.llm.identity(),
@@ -221,10 +222,15 @@ class FlipCounterfactuals:
     def _prompt(self, template: PromptTemplate, fields: dict[str, str]) -> Prompt:
         return Prompt.of(template.fill(fields), system=template.system)
 
-    def _ask(self, template: PromptTemplate, fields: Sequence[dict[str, str]]) -> tuple[list[str], GenerationCost]:
+    def _ask(self, template: PromptTemplate, fields: Sequence[dict[str, str]]) -> list[Reply]:
         prompts = [self._prompt(template, f) for f in fields]
-        replies = self.llm.generate(prompts, Sampling(max_tokens=self.max_tokens)) if prompts else []
-        return [reply.text for reply in replies], cost_of(replies)
+        return self.llm.generate(prompts, Sampling(max_tokens=self.max_tokens)) if prompts else []
+
+
+def _unanswered(features: Reply, said: Reply) -> dict[str, dict[str, str]]:
+    """A note of the questions whose request failed: the edit was written without an answer to them."""
+    why = {name: reply.error or "failed" for name, reply in (("features", features), ("words", said)) if reply.finish == "failed"}
+    return {"unanswered": why} if why else {}
 
 
 def _lines(reply: str) -> list[str]:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from whybox._arrays import row_digests
+from whybox.distributed._parquet_types import fitted, in_dtype, one_dtype, one_schema
 from whybox.distributed._shards import arrow
 from whybox.distributed._sources import Batch, choose, repeated
-from whybox.errors import InputError, SchemaError
+from whybox.errors import InputError
 
 _READ = 1 << 16  # rows at once, where a whole column is looked at
 
@@ -39,6 +40,7 @@ class ParquetRows:
         groups: row groups, in order.
         ends: rows up to the end of each group.
         columns: names of the columns that are explained.
+        schema: Arrow's type of each column, for all files.
         dtypes: pandas dtype of each of them, for all batches.
         row_id: column of ids, or None for positions.
         texts: the one column is handed over as a list of texts.
@@ -48,6 +50,7 @@ class ParquetRows:
     groups: tuple[Group, ...]
     ends: tuple[int, ...]
     columns: tuple[str, ...]
+    schema: Any
     dtypes: tuple[Any, ...]
     row_id: str | None
     texts: bool
@@ -84,17 +87,18 @@ class ParquetRows:
             group = self.groups[at]
             first = self.ends[at] - group.rows
             count = min(stop, self.ends[at]) - position
-            parts.append(_read(group, wanted, os.stat(group.path).st_mtime_ns).slice(position - first, count))  # noqa: PTH116  # a str
+            part = _read(group, wanted, os.stat(group.path).st_mtime_ns).slice(position - first, count)  # noqa: PTH116  # a str
+            parts.append(fitted(part, self.schema))
             position, at = position + count, at + 1
-        table = pa.concat_tables([part.replace_schema_metadata(parts[0].schema.metadata) for part in parts], promote_options="default")
-        frame = table.to_pandas()
+        frame = pa.concat_tables(parts).to_pandas()
         ids = np.arange(start, stop) if self.row_id is None else frame[self.row_id].to_numpy()
         if self.texts:
             return Batch(number, frame[self.columns[0]].tolist(), ids)
         x = frame[list(self.columns)]
         for name, dtype in zip(self.columns, self.dtypes, strict=True):
-            if x[name].dtype != dtype:
-                x = x.assign(**{name: _as(x[name], dtype)})
+            column = x[name]
+            if (typed := in_dtype(column, dtype)) is not column:
+                x = x.assign(**{name: typed})
         return Batch(number, x.reset_index(drop=True), ids)
 
 
@@ -140,11 +144,9 @@ def in_files(data: Any, columns: str | Sequence[str] | None, row_id: str | None)
             opened.append(pa.parquet.ParquetFile(file))
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"data: {file} cannot be read as Parquet ({error})") from error
-    first = opened[0].schema_arrow
-    for file, other in zip(files, opened, strict=True):
-        first = _same_columns(files[0], first, file, other.schema_arrow)
-    empty = first.empty_table().to_pandas()
-    chosen = choose([name for name in first.names if name in empty.columns], columns, row_id)
+    schema = one_schema(files, opened)
+    empty = schema.empty_table().to_pandas()
+    chosen = choose([name for name in schema.names if name in empty.columns], columns, row_id)
     groups = tuple(
         Group(str(file), g, there.metadata.row_group(g).num_rows)
         for file, there in zip(files, opened, strict=True)
@@ -153,9 +155,9 @@ def in_files(data: Any, columns: str | Sequence[str] | None, row_id: str | None)
     )
     if not groups:
         raise InputError(f"data: {len(files)} files, the first {files[0]}, have no rows; expected at least one")
-    dtypes = tuple(_dtype(empty[name].dtype, name, opened) for name in chosen)
+    dtypes = tuple(one_dtype(empty[name].dtype, name, opened) for name in chosen)
     ends = tuple(np.cumsum([group.rows for group in groups]).tolist())
-    source = ParquetRows(tuple(map(str, files)), groups, ends, tuple(chosen), dtypes, row_id, isinstance(columns, str))
+    source = ParquetRows(tuple(map(str, files)), groups, ends, tuple(chosen), schema, dtypes, row_id, isinstance(columns, str))
     if row_id is not None:
         _check_ids(opened, row_id)
     return source
@@ -171,80 +173,6 @@ def _files(path: Path) -> list[Path]:
     if not path.is_file():
         raise InputError(f"data: there is no file {path}; expected a Parquet file or a folder of them")
     return [path]
-
-
-def _same_columns(first: Path, expected: Any, file: Path, schema: Any) -> Any:
-    """What is expected of the files to come: columns of which the first files held nothing have the type of the first that does."""
-    nothing = arrow().null()
-    if set(schema.names) != set(expected.names):
-        lacks, has = sorted(set(expected.names) - set(schema.names)), sorted(set(schema.names) - set(expected.names))
-        raise SchemaError(f"data: {file} lacks the columns {lacks[:5]} of {first}, and has {has[:5]} that the other lacks")
-    for i, name in enumerate(expected.names):
-        here, before = schema.field(name).type, expected.field(name).type
-        if before == nothing:
-            expected = expected.set(i, expected.field(i).with_type(here))
-        elif here not in (before, nothing):
-            raise SchemaError(f"data: column {name!r} is {here} in {file} and {before} in {first}; write one type")
-    return expected
-
-
-def _as(column: Any, dtype: Any) -> Any:
-    """A column of a batch in the dtype of all batches.
-
-    Raises:
-        SchemaError: a value would get lost.
-    """
-    found = column.astype(dtype)
-    if found.isna().sum() != column.isna().sum():
-        lost = column[found.isna() & ~column.isna()].unique().tolist()
-        raise SchemaError(f"data: column {column.name!r}: {lost[:5]} have no place in {dtype}; write the files anew, with one dtype")
-    return found
-
-
-def _categories(dtype: Any, name: str, files: Sequence[Any]) -> Any:
-    """The categories of all row groups, in the order in which they come; each row group has a dictionary of its own.
-
-    Raises:
-        SchemaError: categories that have an order come in different ones.
-    """
-    import pandas as pd
-
-    known: dict[Any, None] = {}
-    for file in files:
-        for g in range(file.metadata.num_row_groups):
-            for part in file.read_row_group(g, columns=[name]).column(0).chunks:
-                mine = part.dictionary.to_pylist() if hasattr(part, "dictionary") else []
-                if dtype.ordered and known and mine and mine != list(known):
-                    raise SchemaError(
-                        f"data: column {name!r} has the ordered categories {list(known)[:10]} and {mine[:10]}; write one order"
-                    )
-                known.update(dict.fromkeys(mine))
-    return pd.CategoricalDtype(
-        pd.Index(list(known), dtype=dtype.categories.dtype if len(dtype.categories) else None), ordered=dtype.ordered
-    )
-
-
-def _dtype(dtype: Any, name: str, files: Sequence[Any]) -> Any:
-    """One dtype for all batches: pandas makes an integer column with a missing value float, and a boolean one object."""
-    if hasattr(dtype, "categories"):
-        return _categories(dtype, name, files)
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biu" or not any(_has_nulls(file, name) for file in files):
-        return dtype
-    return np.dtype(object) if dtype.kind == "b" else np.dtype(np.float64)
-
-
-def _has_nulls(file: Any, name: str) -> bool:
-    metadata = file.metadata
-    for g in range(metadata.num_row_groups):
-        group = metadata.row_group(g)
-        found = [group.column(j) for j in range(group.num_columns) if group.column(j).path_in_schema == name]
-        statistics = found[0].statistics if found else None
-        if statistics is not None and statistics.has_null_count:
-            if statistics.null_count:
-                return True
-        elif file.read_row_group(g, columns=[name]).column(0).null_count:
-            return True
-    return False
 
 
 def _check_ids(files: Sequence[Any], row_id: str) -> None:

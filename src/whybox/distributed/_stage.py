@@ -66,5 +66,6 @@ def _write(data: Any, folder: Path) -> None:
         data.write_parquet(str(folder))
     elif library == "pyspark":
         data.write.parquet(str(folder))
-    else:
-        data.to_parquet(str(folder), write_index=False)
+    else:  # Dask takes categories that it has not looked at for texts: each partition tells its own, and in_files what is common
+        unknown = any(hasattr(dtype, "categories") and not data[name].cat.known for name, dtype in data.dtypes.items())
+        data.to_parquet(str(folder), write_index=False, schema=None if unknown else "infer")

@@ -18,6 +18,10 @@ from whybox.typing import BatchSize, Model
 __all__ = ["Engine", "NoisyModelWarning", "Run"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})  # what this file imports is nobody's to complete
+
+
 @dataclass(frozen=True)
 class Engine:
     """How the model is called.

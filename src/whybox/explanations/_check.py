@@ -162,11 +162,16 @@ def indices(name: str, value: Any, shape: tuple[int, ...], count: int | None) ->
 
 def plain_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """A read-only copy of the settings as JSON gives them back, refused now rather than when a finished job is saved."""
+    return MappingProxyType(plain("settings", settings))
+
+
+def plain(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy as JSON gives it back, with lists in the place of tuples: what is saved and loaded is the same."""
     try:
-        copy = json.loads(json.dumps(dict(settings), default=_number))
+        copy: dict[str, Any] = json.loads(json.dumps(dict(values), default=_number))
     except (TypeError, ValueError) as error:
-        raise SchemaError(f"settings: expected values that JSON can hold (text, numbers, lists, mappings), got {settings!r}") from error
-    return MappingProxyType(copy)
+        raise SchemaError(f"{name}: expected values that JSON can hold (text, numbers, lists, mappings), got {values!r}") from error
+    return copy
 
 
 def _number(value: Any) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from whybox.errors import InputError, OptionError, ShapeError
 from whybox.explanations import _edit_files, _edit_views
+from whybox.explanations._check import plain
 from whybox.explanations._words import edit_distance, words
 from whybox.typing import Bools, Floats, Ints
 
@@ -51,7 +52,10 @@ class Edit:
         failures: why it is invalid; empty if it is valid.
         attempts: replies that were asked for, repairs included.
         similarity: cosine of embeddings of original and edit, if one was asked for.
-        notes: what else the source tells, such as the words that it changed; JSON values.
+        notes: what else the source tells, such as the words that it changed; JSON values, with lists in the place of tuples.
+
+    Raises:
+        SchemaError: notes hold what JSON does not.
 
     Example:
         >>> Edit(0, "food", "Positive", "Negative", 0, "Bad soup.").valid
@@ -68,6 +72,9 @@ class Edit:
     attempts: int = 1
     similarity: float | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", plain("notes", self.notes) if self.notes else {})
 
     @property
     def valid(self) -> bool:
@@ -125,6 +132,7 @@ class Counterfactuals:
     Raises:
         ShapeError: arrays do not fit texts and edits.
         InputError: an edit's original does not exist.
+        SchemaError: settings hold what JSON does not.
 
     Example:
         >>> edit = Edit(0, "food", "Positive", "Negative", 0, "The food was bad.")
@@ -151,6 +159,7 @@ class Counterfactuals:
     def __post_init__(self) -> None:
         object.__setattr__(self, "texts", tuple(self.texts))
         object.__setattr__(self, "edits", tuple(self.edits))
+        object.__setattr__(self, "settings", plain("settings", self.settings))
         if any(not 0 <= edit.original < len(self.texts) for edit in self.edits):
             raise InputError(f"edits: expected positions of originals below {len(self.texts)}")
         if (self.outputs_before is None) != (self.outputs_after is None):
