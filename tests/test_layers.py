@@ -38,7 +38,6 @@ CORE = {"whybox", "numpy", "scipy", "sklearn", "pandas", "array_api_compat", "tq
 # Rooms and files that may touch an attribute named predict, each with its reason.
 PREDICTS = {
     "engine": "the one caller of the model",
-    "solvers/control.py": "asks trees of its own, never the explained model",
     "testing": "check_model asks the bare model, to see what the engine would put right",
 }
 

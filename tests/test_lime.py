@@ -133,6 +133,18 @@ def test_the_limit_is_limes(cancer):
         assert np.corrcoef([theirs[j] for j in range(30)], values[i, :, 0])[0, 1] > 0.99
 
 
+def test_two_probabilities_have_opposite_answers_and_those_of_each_alone(cancer):
+    """The surrogate of one of them is the other's as well, and so is what it says with infinitely many samples."""
+    model, background, x = cancer
+    both = LIME(model, background).explain(x[:3], target=None, seed=0)
+    np.testing.assert_allclose(both.values[..., 0], -both.values[..., 1], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(both.std_error[..., 0], both.std_error[..., 1], rtol=1e-9)
+    np.testing.assert_allclose(both.intercept.sum(axis=-1), 1.0, atol=1e-12)
+    alone = LIME(lambda rows: model.predict_proba(rows)[:, 1], background).explain(x[:3], seed=0)
+    np.testing.assert_allclose(both.values[..., 1], alone.values, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(both.std_error[..., 1], alone.std_error, rtol=1e-9)
+
+
 def test_the_control_variate_has_the_same_limit_and_less_error(cancer):
     model, background, x = cancer
     x = x[:5]

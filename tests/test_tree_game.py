@@ -155,6 +155,16 @@ def test_a_row_has_the_same_bits_whatever_the_other_rows_are(part):
     assert np.array_equal(tree_outputs(tree, x)[part], tree_outputs(tree, x[part]))
 
 
+@pytest.mark.parametrize("leaves", [2, 3, 7, 8, 9])
+def test_small_trees_answer_as_the_model_does_bit_by_bit(leaves):
+    x, y = table(n=9000)  # more rows than a block
+    model = HistGradientBoostingRegressor(max_iter=20, max_leaf_nodes=leaves, min_samples_leaf=5, random_state=0).fit(x[:500], y[:500])
+    (tree,) = ensembles(model)
+    assert max(np.count_nonzero(one.leaf) for one in tree.trees) == leaves
+    assert np.isnan(x).any()
+    assert np.array_equal(tree_outputs(tree, x), model.predict(x))
+
+
 def test_codes_in_blocks_give_the_same_values():
     model, _, x = CASES["histogram"]
     (tree,) = ensembles(model)

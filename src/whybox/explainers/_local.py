@@ -242,7 +242,12 @@ def _surrogates(job: Job, plan: LocalPlan, codes: Floats, y: Floats, stage: int)
         bounded = bool(((y[:, output] > 1e-6) & (y[:, output] < 1 - 1e-6)).mean() > 0.5) and bool((np.abs(y[:, output] - 0.5) <= 0.5).all())
         made = fit_surrogate(codes, y[:, output], free, bounded=bounded)
         fitted[:, output], beyond[:, output] = made.out_of_fold, made.free
-    if mirrored:
-        fitted[:, 0], beyond[:, 0] = 1.0 - fitted[:, 1], 1.0 - beyond[:, 1]
-    values, intercept, error = limit(bound.points.level_of(free), beyond, bound.points.shares, bound.points.x_levels[job.rows], bound.width)
+    own = [1] if mirrored else list(range(k))
+    values, intercept, error = limit(
+        bound.points.level_of(free), beyond[:, own], bound.points.shares, bound.points.x_levels[job.rows], bound.width
+    )
+    if mirrored:  # the other output is one less this one, and so are its answers
+        fitted[:, 0] = 1.0 - fitted[:, 1]
+        values, error = np.concatenate([-values, values], axis=2), np.concatenate([error, error], axis=2)
+        intercept = np.concatenate([1.0 - intercept, intercept], axis=1)
     return Known(fitted, values, intercept, error)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from whybox.solvers._threads import one_blas_thread, threads_for
+from whybox.solvers.tree_leaves import ensembles
+from whybox.solvers.tree_outputs import tree_outputs
 from whybox.typing import Floats, Ints
 
 _ROWS = 32  # explained rows at once; fixed, because the shape of a matrix product decides its last bits
@@ -80,8 +82,9 @@ def fit_surrogate(points: Floats, y: Floats, free: Floats, *, bounded: bool) -> 
                 early_stopping=False,
                 random_state=0,
             ).fit(points[fold != k], goal[fold != k])
+            (ensemble,) = ensembles(trees)  # which answers many points in a quarter of the time
             for where, put, at in ((points[fold == k], out, fold == k), (free[blocks[k]], beyond, blocks[k])):
-                guess = trees.predict(where) if len(where) else np.empty(0)
+                guess = tree_outputs(ensemble, where)
                 put[at] = expit(guess) if bounded else guess
     variance = float(np.var(y))
     return Surrogate(out, beyond, 1.0 - float(np.mean((y - out) ** 2)) / variance if variance > 0 else 0.0)
@@ -124,9 +127,6 @@ def limit(levels: NDArray[Any], values: Floats, shares: Floats, x_levels: Ints, 
     own = np.where(x_levels >= 0, place[np.arange(d), x_levels], -1)  # (n, d)
     coefficients, base = np.zeros((n, d, q)), np.zeros((n, q))
     noise, chance = np.zeros(q), np.where(own >= 0, shares[np.arange(d), x_levels], 0.0)
-    for s in chunks:
-        with one_blas_thread():
-            noise += ((values[s] - mean - _one_hot(levels[s], place, total) @ effect) ** 2).sum(axis=0) / len(levels) ** 2
     for start in range(0, n, _ROWS):
         rows = np.arange(start, min(start + _ROWS, n))
         filled = own[np.resize(rows, _ROWS)]
@@ -142,6 +142,8 @@ def limit(levels: NDArray[Any], values: Floats, shares: Floats, x_levels: Ints, 
             with one_blas_thread():
                 weight = np.exp((d - hot @ mark) * (-0.5 / width**2)).astype(np.float64)  # counts are exact in any order
                 rest = values[s] - mean - hot @ effect
+                if start == 0:
+                    noise += (rest**2).sum(axis=0) / len(levels) ** 2
                 weight_at += across @ weight
                 for j in range(q):
                     sums[j] += across @ (weight * rest[:, j, None])
@@ -176,7 +178,7 @@ def _one(own: Ints, weight: Floats, sums: Floats, effect: Floats, shares: Floats
 
 
 def _one_hot(levels: NDArray[Any], place: Ints, total: int) -> NDArray[np.float32]:
-    hot = np.zeros((len(levels), total), dtype=np.float32)
+    hot = np.zeros(len(levels) * total, dtype=np.float32)
     columns = place[np.arange(levels.shape[1]), levels]
-    hot[np.arange(len(levels))[:, None], columns] = 1.0
-    return hot
+    hot[(columns + np.arange(0, len(hot), total)[:, None]).reshape(-1)] = 1.0
+    return hot.reshape(-1, total)
