@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from whybox.errors import InputError, OptionError, OutputValueError, SchemaError, ShapeError
 from whybox.explainers import ExactSHAP
-from whybox.spaces import Baseline, Groups, Marginal, summaries, summarize
+from whybox.spaces import Baseline, Conditions, Groups, Marginal, Neighborhood, Observed, summaries, summarize
 from whybox.testing import shapley_values
 from whybox.typing import Ask, Bound, Model, Space
 
@@ -526,3 +526,13 @@ def test_columns_of_objects_stay_objects_whatever_a_batch_holds(arrays):
     places = np.repeat(np.arange(4.0)[:, None], 3, axis=1)
     np.testing.assert_allclose(found.base_values, worth(x).mean())
     np.testing.assert_allclose(found.values, shapley_values(of, places[:2], places), atol=1e-12)
+
+
+@pytest.mark.parametrize("space", [Marginal, lambda rows: Baseline(rows[:1]), Observed, Conditions, Neighborhood], ids=range(5))
+def test_categories_have_the_codes_of_the_background(space):
+    background = pd.DataFrame({"n": np.arange(4.0), "w": pd.Categorical(["a", "b", "c", "a"], categories=["a", "b", "c"])})
+    other = background.assign(w=background["w"].cat.reorder_categories(["c", "a", "b"]))
+    assert other["w"].dtype == background["w"].dtype  # says pandas, which does not ask for the order
+    bound = space(background).bind(other, Model(lambda rows: rows))
+    pd.testing.assert_frame_equal(bound.plain(0, 4), background)
+    assert bound.plain(0, 4)["w"].cat.codes.tolist() == [0, 1, 2, 0]

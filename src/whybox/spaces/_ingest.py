@@ -141,9 +141,16 @@ def _join_frames(x: Any, background: Any, model: Model) -> tuple[Columns, tuple[
         order = [by_name[name] for name in model.feature_names]
     x, background = [(part if list(part.columns) == order else part[order]).copy(deep=False) for part in (x, background)]
     for column in order:
-        if x[column].dtype != background[column].dtype:
+        if not _same_dtype(x[column].dtype, background[column].dtype):
             x[column], background[column] = _join_column(x[column], background[column])
     return FrameColumns(x.reset_index(drop=True), background.reset_index(drop=True)), tuple(map(str, order))
+
+
+def _same_dtype(one: Any, other: Any) -> bool:
+    """Whether dtypes are equal, codes of categories included: pandas calls categories equal whose order differs."""
+    if one != other:
+        return False
+    return not hasattr(one, "categories") or list(one.categories) == list(other.categories)
 
 
 def _join_column(x: Any, background: Any) -> tuple[Any, Any]:
