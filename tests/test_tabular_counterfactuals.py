@@ -394,6 +394,21 @@ def test_a_small_budget_still_gives_the_nearest_rows():
     assert (cost[1][first[1]] <= cost[0][first[0]]).all()
 
 
+@pytest.mark.parametrize(("d", "budget"), [(60, 150), (60, 2000), (300, 500)])
+def test_a_budget_that_is_small_for_the_columns_gives_few_changes(d, budget):
+    x = RNG.normal(size=(150, d))
+    weights = np.zeros(d)
+    weights[:: d // 15] = 1.0
+
+    def predict(rows):
+        p = 1 / (1 + np.exp(-rows @ weights))
+        return np.stack([1 - p, p], axis=1)
+
+    e = TabularCounterfactuals(predict, x).explain(x[:6], budget=budget)
+    assert (e.found > 0).all()
+    assert e.n_changed[np.searchsorted(e.of, np.arange(6))].max() <= 8  # the nearest rows of the other class differ in all columns
+
+
 def test_rows_do_not_depend_on_one_another_and_come_twice_where_they_do():
     predict = two_classes(random_game(3))
     x = GRID[[4, 9, 4, 30]]
@@ -444,6 +459,23 @@ def test_a_pipeline_with_raw_columns():
     e = TabularCounterfactuals(lambda rows: model.predict_proba(ready(rows)), table, min_plausibility=0.0).explain(table.iloc[:5])
     assert e.found.all()
     check_rows(e, table, lambda rows: model.predict_proba(ready(rows)), other_class(e), ordered=[True, True, False, False, False])
+
+
+def test_rows_without_an_answer_are_no_counterfactuals():
+    def silent(rows):
+        out = two_classes(lambda rows: rows[:, 0] - 2.5)(rows)
+        out[rows[:, 1] > 2] = np.nan
+        return out
+
+    x = GRID[(GRID[:, 0] < 2)][:6]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        e = TabularCounterfactuals(silent, GRID, engine=Engine(on_nan="skip")).explain(x, budget=300)
+    assert e.missing.tolist() == (x[:, 1] > 2).tolist()
+    assert e.missing.any()
+    assert not e.missing.all()
+    assert np.isfinite(e.after).all()
+    assert (e.rows[:, 1] <= 2).all()
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def search(bound: ObservedBound, instance: int, background: Told, at: Told, sett
         settings: of the search.
     """
     row = RowState(bound, instance, settings, at[1].shape[1])
-    if at[0][0] >= 0:
+    if at[0][0] >= 0 or np.isneginf(at[0][0]):  # it is as wanted already, or the model has no answer about it
         nothing = np.zeros(0)
         return Found(np.zeros((0, len(row.columns)), dtype=np.int64), np.zeros((0, at[1].shape[1])), nothing, nothing, nothing, 0, False)
     row.learn(row.with_cells([[]]), *at)
@@ -53,8 +53,8 @@ def search(bound: ObservedBound, instance: int, background: Told, at: Told, sett
     else:
         starts = yield from _starts(row, background)
         gain: dict[Cell, float] = {}
-        yield from _singles(row, gain, [cell for start in starts[:_WALKED] for cell in row.cells(start)][: row.left // 4])
         for start in starts[:_WALKED]:
+            yield from _singles(row, gain, row.cells(start)[: row.left // 2])
             yield from _walk(row, gain, row.cells(start))
         yield from _singles(row, gain, _grid(row) + [cell for start in starts for cell in row.cells(start)][: row.left // 4])
         yield from _walk(row, gain, _best(row, gain, _PATHS, each=_PATHS))
@@ -75,12 +75,20 @@ def _starts(row: RowState, background: Told) -> Generator[list[NDArray[np.int64]
     codes = np.where(row.may, row.bound.first, row.own)
     whole = (row.may | (row.apart == 0)).all(axis=1)
     cost = row.price.sum(axis=1)
-    order = [i for i in np.argsort(cost, kind="stable").tolist() if margin[i] >= 0 and cost[i] > 0]
-    sure = [i for i in order if whole[i]][:_STARTS]
+    sure: list[int] = []
+    unsure: list[int] = []
+    seen: set[bytes] = set()
+    for i in np.argsort(cost, kind="stable").tolist():
+        key = codes[i].tobytes()
+        if len(sure) == _STARTS:
+            break
+        if margin[i] >= 0 and cost[i] > 0 and key not in seen:
+            seen.add(key)
+            (sure if whole[i] else unsure).append(i)
     for i in sure:
         if codes[i].tobytes() not in row.known:
             row.learn(codes[[i]], margin[[i]], outputs[[i]])
-    unsure = [i for i in order if not whole[i]][: min(_PROJECTED, row.left // 4)]
+    unsure = unsure[: min(_PROJECTED, row.left // 4)]
     found = yield from row.ask(codes[unsure])
     reached = [i for i, number in zip(unsure, found.tolist(), strict=True) if number >= 0 and row.margin[number] >= 0]
     near = sorted(sure + reached, key=lambda i: (cost[i], i))[:_STARTS]

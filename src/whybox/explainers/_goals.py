@@ -19,12 +19,16 @@ class Goals:
     """Of every distinct row.
 
     Args:
-        margin: outputs (m, k) and the number of the row, to (m,) by how much they reach the goal: at least 0 where they do.
+        reach: outputs (m, k) and the number of the row, to (m,) by how much they reach the goal: at least 0 where they do.
         wanted: what is to be reached, in words.
     """
 
-    margin: Callable[[Floats, int], Floats]
+    reach: Callable[[Floats, int], Floats]
     wanted: list[str]
+
+    def margin(self, outputs: Floats, r: int) -> Floats:
+        """What ``reach`` says; -inf where the model has no answer, NaN that the engine lets through."""
+        return np.asarray(np.where(np.isnan(outputs).any(axis=1), -np.inf, self.reach(outputs, r)))
 
 
 def goals(job: Job, desired: Range | None, least: float | None) -> Goals:
