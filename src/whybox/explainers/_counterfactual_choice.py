@@ -19,7 +19,16 @@ def changed_at(code: Ints, j: int, donor: int) -> Ints:
 
 def choose(row: RowState) -> tuple[list[int], list[float]]:
     """Numbers and costs of the cheapest candidate and of those that cost little and change other things (maximal marginal relevance)."""
-    index, codes, cost = row.looked(_KEPT)
+    most = _KEPT
+    while True:
+        found = _among(row, most)
+        if len(found[0]) == row.settings.n or most >= row.count:
+            return found
+        most *= 4  # the cheapest may all ask for more of the same
+
+
+def _among(row: RowState, most: int) -> tuple[list[int], list[float]]:
+    index, codes, cost = row.looked(most)
     changed = codes != row.own
     step = row.bound.position[codes, row.columns] - row.bound.position[row.own]  # NaN where values have no order
     level = row.bound.level[codes, row.columns]

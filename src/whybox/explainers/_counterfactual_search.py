@@ -73,7 +73,7 @@ def _starts(row: RowState, background: Told) -> Generator[list[NDArray[np.int64]
     """(s, d) the nearest observed rows that reach the goal, as far as their cells may be taken."""
     margin, outputs = background
     codes = np.where(row.may, row.bound.first, row.own)
-    whole = (row.may | (row.apart == 0)).all(axis=1)
+    whole = (row.may | ~row.differs).all(axis=1)  # only then is what the model said of the background row said of this one
     cost = row.price.sum(axis=1)
     sure: list[int] = []
     unsure: list[int] = []
@@ -125,7 +125,7 @@ def _walk(row: RowState, gain: dict[Cell, float], cells: list[Cell]) -> Asking:
         there = np.flatnonzero(numbers >= 0)
         if not len(there):
             break
-        price = np.array([row.price[cells[i][1], cells[i][0]] for i in there.tolist()])
+        price = np.maximum([row.price[cells[i][1], cells[i][0]] for i in there.tolist()], 1e-9)
         step = row.margin[numbers[there]] - margin
         best = int(there[np.argmax(np.where(step > 0, step / price, step))])
         code, margin = row.donors[numbers[best]], float(row.margin[numbers[best]])

@@ -70,7 +70,8 @@ class RowState:
     def __post_init__(self) -> None:
         self.own = self.bound.b + self.instance
         self.apart = self.bound.distances(self.instance)
-        self.may = self.bound.allowed(self.instance) & (self.apart > 0)
+        self.differs = self.bound.level[: self.bound.b] != self.bound.level[self.own]  # large integers differ where their positions do not
+        self.may = self.bound.allowed(self.instance) & self.differs
         self.price = np.where(self.may, self.apart + self.settings.sparsity, 0.0)
         self.columns = np.arange(self.may.shape[1])
         here = np.full(len(self.columns), self.own)

@@ -62,6 +62,8 @@ def column_positions(chosen: Sequence[int | str], names: tuple[str, ...], what: 
     Raises:
         OptionError: there is no such column.
     """
+    if odd := [c for c in chosen if isinstance(c, (bool, np.bool_)) or not isinstance(c, (str, int, np.integer))]:
+        raise OptionError(f"{what}: expected positions or names of columns, got {odd[:5]}; for a mask pass numpy.flatnonzero(mask)")
     found = {names.index(c) if isinstance(c, str) and c in names else c for c in chosen}
     unknown = [c for c in found if isinstance(c, str) or not 0 <= c < len(names)]
     if unknown:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import OptionError, SchemaError
 from whybox.spaces._levels import as_numbers, is_ordered
 from whybox.typing import Bools, Floats
 
@@ -27,14 +27,29 @@ class Permitted:
     direction: int = 0
 
 
-def numbers_of(both: Any, name: str) -> Floats | None:
-    """A column as numbers that keep its order, NaN where missing; None for a category without order."""
+def numbers_of(both: Any, n: int, name: str) -> Floats | None:
+    """A column as numbers that keep its order, NaN where missing; None for a category without order: the background says which.
+
+    Args:
+        both: n explained values, then the background's.
+        n: explained rows.
+        name: of the column.
+
+    Raises:
+        SchemaError: the background has an order, and a value of x has no place in it.
+    """
     import pandas as pd
 
     if isinstance(both.dtype, pd.CategoricalDtype):
         codes = np.asarray(pd.Series(both).cat.codes, dtype=np.float64)
         return np.where(codes < 0, np.nan, codes) if both.dtype.ordered else None
-    return as_numbers(both, name)[0] if is_ordered(both) else None
+    if not is_ordered(both[n:]):
+        return None
+    if not is_ordered(both):
+        raise SchemaError(
+            f"column {name!r}: the background holds numbers or dates, and x something else; convert it, or name it in categorical="
+        )
+    return as_numbers(both, name)[0]
 
 
 def permitted(values: Any, rule: Any, name: str, ordered: bool) -> Permitted:

@@ -76,6 +76,8 @@ class Observed:
         n, b, d = columns.n, columns.b, columns.d
         categories = column_positions(self.categorical, names, "categorical")
         rules = {min(column_positions([key], names, "permitted_range")): rule for key, rule in self.permitted_range.items()}
+        if len(rules) < len(self.permitted_range):
+            raise OptionError(f"permitted_range: {list(self.permitted_range)} name a column twice; give each one rule")
         vary = set(range(d)) if self.features_to_vary is None else column_positions(self.features_to_vary, names, "features_to_vary")
         if idle := sorted(names[j] for j in rules.keys() - vary):
             raise OptionError(f"permitted_range: {idle} never change, as features_to_vary leaves them out; leave them out here, too")
@@ -87,7 +89,7 @@ class Observed:
         ordered = np.zeros(d, dtype=bool)
         for j, name in enumerate(names):
             both = column(parts, j)
-            numbers = None if j in categories else numbers_of(both, name)
+            numbers = None if j in categories else numbers_of(both, n, name)
             level[:, j] = np.unique(np.concatenate([theirs[:, j], ours[:, j]]), return_inverse=True)[1]
             if numbers is not None:
                 ordered[j] = True
