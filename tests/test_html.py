@@ -303,6 +303,7 @@ def planted_results():
         after=np.tile([0.4, 0.6], (n, 1)),
         reached=np.zeros(n),
         exact=np.zeros(n),
+        spent=np.ones(n),
         wanted=PLANTED,
         distance=np.ones(n),
         plausibility=np.zeros(n),

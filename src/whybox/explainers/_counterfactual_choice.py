@@ -28,6 +28,7 @@ def choose(row: RowState) -> tuple[list[int], list[float]]:
 
 
 def _among(row: RowState, most: int) -> tuple[list[int], list[float]]:
+    """The same from the cheapest candidates, so many or more."""
     index, codes, cost = row.looked(most)
     changed = codes != row.own
     step = row.bound.position[codes, row.columns] - row.bound.position[row.own]  # NaN where values have no order

@@ -26,7 +26,7 @@ _LOOKED = 64  # candidates whose plausibility is looked at in a round
 _OPTIONS = 6  # of other columns, to be changed instead of one
 _STEPS, _SMALL_STEPS = 4, 16  # on the way back to a row's own value, in the search and at its end
 _MANY = 16  # changes of a candidate, beyond which they are taken back by blocks
-_FINISHING = 4  # times that what is chosen is looked at once more
+_FEW = 4  # changes of a candidate, up to which nothing is taken back by halves
 
 
 def search(bound: ObservedBound, instance: int, background: Told, at: Told, settings: Settings) -> Search:
@@ -56,12 +56,13 @@ def search(bound: ObservedBound, instance: int, background: Told, at: Told, sett
         for start in starts[:_WALKED]:
             yield from _singles(row, gain, row.cells(start)[: row.left // 2])
             yield from _walk(row, gain, row.cells(start))
+            yield from _halve(row, gain)
         yield from _singles(row, gain, _grid(row) + [cell for start in starts for cell in row.cells(start)][: row.left // 4])
         yield from _walk(row, gain, _best(row, gain, _PATHS, each=_PATHS))
         yield from _combined(row, starts, gain)
         yield from _climb(row, gain)
         yield from _improve(row, gain)
-        chosen, cost = yield from _finish(row)
+        chosen, cost = yield from _finish(row, gain)
     codes = row.donors[chosen]
     plausibility = np.array([row.plausible[i] for i in chosen], dtype=np.float64)
     return Found(
@@ -241,11 +242,36 @@ def _between(row: RowState, j: int, donor: int, steps: int) -> list[int]:
     return [int(i) for i in inside[places]]
 
 
-def _finish(row: RowState) -> Generator[list[NDArray[np.int64]], list[Told], tuple[list[int], list[float]]]:
+def _halve(row: RowState, gain: dict[Cell, float]) -> Generator[list[NDArray[np.int64]], list[Told], None]:
+    """Where the cheapest candidate changes many columns: take half of the changes back, or a quarter, ... (Zeller and Hildebrandt 2002).
+
+    It needs no slope: of d changes of which k are needed, some k log d questions leave about k.
+    """
+    index, codes, cost = row.looked(_LOOKED)
+    if not len(index):
+        return
+    code, count = codes[int(np.argmin(cost))], 2
+    while row.left > 0:
+        changed = np.flatnonzero(code != row.own).tolist()
+        if len(changed) <= _FEW or count > len(changed):
+            return
+        changed.sort(key=lambda j: gain.get((j, int(code[j])), 0.0))
+        tried = np.array([np.where(np.isin(row.columns, block), row.own, code) for block in np.array_split(changed, count)])
+        numbers = yield from row.ask(tried)
+        good = [i for i in numbers.tolist() if i >= 0 and row.margin[i] >= 0]
+        if good:
+            code = row.donors[min(good, key=lambda i: (row.cost[i], i))]
+            count = max(count - 1, 2)
+        else:
+            count *= 2
+
+
+def _finish(row: RowState, gain: dict[Cell, float]) -> Generator[list[NDArray[np.int64]], list[Told], tuple[list[int], list[float]]]:
     """What is told, with its costs: no change of it can be taken back alone, and steps back are small."""
     row.kept = 0
-    chosen, cost = choose(row)
-    for _ in range(_FINISHING):
+    yield from _halve(row, gain)
+    while True:
+        chosen, cost = choose(row)
         tried = []
         for code in row.donors[chosen]:
             changed = np.flatnonzero(code != row.own).tolist()
@@ -253,8 +279,6 @@ def _finish(row: RowState) -> Generator[list[NDArray[np.int64]], list[Told], tup
         for code in row.donors[chosen]:
             for j in np.flatnonzero((code != row.own) & row.bound.ordered).tolist():
                 tried += [changed_at(code, j, donor) for donor in _between(row, j, int(code[j]), _SMALL_STEPS)]
-        if all(code.tobytes() in row.known for code in tried):
-            break
+        if row.left <= 0 or all(code.tobytes() in row.known for code in tried):
+            return chosen, cost
         yield from row.ask(np.array(tried))
-        chosen, cost = choose(row)
-    return chosen, cost

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from whybox._random import generator
 from whybox.explainers._focus import Focus
+from whybox.explainers._in_step import in_step
 from whybox.explainers._job import Job, PerRow, Request, positive, rows_of
 from whybox.explainers._shapley import ToleranceWarning, link_function
 from whybox.explainers._sweep import Sweep
@@ -137,27 +138,13 @@ def _blocks(trees: list[PartitionTree], most: dict[int, int], k: int) -> list[li
 
 def _play(job: Job, block: list[Ints], games: list[Game], apply: Callable[[Floats], Floats]) -> list[Found]:
     """Ask what all games want in one call of the engine, tell them, and go on until each has found its answer."""
-    found: dict[int, Found] = {}
-    wanted: dict[int, Wanted] = {}
 
-    def go_on(i: int, answers: Answers | None) -> None:
-        try:
-            wanted[i] = next(games[i]) if answers is None else games[i].send(answers)
-        except StopIteration as done:
-            wanted.pop(i, None)
-            found[i] = done.value
+    def ask(asked: list[tuple[int, tuple[Ints, Bools]]]) -> list[Floats]:
+        placed = [(block[i][rows], codes) for i, (rows, codes) in asked]
+        outputs = job.run.values(job.bound, [Ask(job.rows[rows], codes) for rows, codes in placed])
+        return [job.select(apply(answer), rows) for (rows, _), answer in zip(placed, outputs, strict=True)]
 
-    for i in range(len(games)):
-        go_on(i, None)
-    while wanted:
-        asks = [(i, block[i][rows], codes) for i, asked in wanted.items() for rows, codes in asked]
-        outputs = job.run.values(job.bound, [Ask(job.rows[rows], codes) for _, rows, codes in asks])
-        told: dict[int, Answers] = {}
-        for (i, rows, _), answer in zip(asks, outputs, strict=True):
-            told.setdefault(i, []).append(job.select(apply(answer), rows))
-        for i, answers in told.items():
-            go_on(i, answers)
-    return [found[i] for i in range(len(games))]
+    return in_step(games, ask)
 
 
 def _game(tree: PartitionTree, none: Floats, full: Floats, most: int, tol: float | None, seed: int) -> Game:

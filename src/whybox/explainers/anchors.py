@@ -14,7 +14,7 @@ from whybox.engine import Engine
 from whybox.errors import OptionError
 from whybox.explainers._anchors import Settings, search
 from whybox.explainers._hints import Hints
-from whybox.explainers._in_step import in_step
+from whybox.explainers._in_step import in_step, of_rows
 from whybox.explainers._job import Job, Request, count, positive, resolve_space
 from whybox.explainers._widths import by_width
 from whybox.explanations.rules import Rules
@@ -142,7 +142,7 @@ class Anchors(Hints):
             size = 8 if self.max_size is None else self.max_size
             options = Settings(self.threshold, self.delta, tolerance, self.beam, size, most, self.n_precision, int(seed))
             searches = [search(bound, i, said[r], options) for r, i in enumerate(job.rows.tolist())]
-            rules = in_step(job, bound, searches, agree)
+            rules = in_step(searches, of_rows(job, bound, agree))
             missed = sum(not rule.found for rule in rules)
             if missed:
                 warnings.warn(

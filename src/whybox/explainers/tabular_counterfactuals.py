@@ -17,7 +17,7 @@ from whybox.explainers._counterfactual_search import search
 from whybox.explainers._counterfactual_state import Found, Settings
 from whybox.explainers._goals import Range, goals
 from whybox.explainers._hints import Hints
-from whybox.explainers._in_step import in_step
+from whybox.explainers._in_step import in_step, of_rows
 from whybox.explainers._job import Job, Request, count, resolve_space
 from whybox.explanations.counterfactual_rows import CounterfactualRows
 from whybox.spaces.observed import Observed, ObservedBound
@@ -183,7 +183,7 @@ class TabularCounterfactuals(Hints):
                     search(bound, i, (goal.margin(outputs[0], r), outputs[0]), (goal.margin(job.full[[r]], r), job.full[[r]]), options)
                     for r, i in enumerate(job.rows[first : first + together].tolist(), start=first)
                 ]
-                found += in_step(job, bound, searches, lambda answers, r: (goal.margin(answers, r), answers), first)
+                found += in_step(searches, of_rows(job, bound, lambda answers, r: (goal.margin(answers, r), answers), first))
             reached = np.array([bool(goal.margin(job.full[[r]], r)[0] >= 0) for r in range(len(job.rows))])
             self._warn(found, reached, most)
             return self._result(job, bound, found, reached, goal.wanted, settings)
@@ -218,6 +218,7 @@ class TabularCounterfactuals(Hints):
             plausibility=np.concatenate([part.plausibility for part in each]),
             cost=np.concatenate([part.cost for part in each]),
             exact=np.array([part.exact for part in each]),
+            spent=np.array([part.spent for part in each]),
             asked=self.n_counterfactuals,
             feature_names=bound.rows.names,
             output_names=job.model.output_names,

@@ -25,7 +25,8 @@ _ODD = 0.05  # plausibility below which a counterfactual is marked
 def headline(e: CounterfactualRows) -> str:
     """One line."""
     n, m = len(e), len(e.rows)
-    notes = [f"{int(count)} {what}" for count, what in ((e.missing.sum(), "without one"), (e.reached.sum(), "already as wanted")) if count]
+    told = ((e.missing, "without one"), (e.reached, "already as wanted"), (e.spent, "at the end of the budget"))
+    notes = [f"{int(there.sum())} {what}" for there, what in told if there.any()]
     rows = f"{n} row{'s' * (n != 1)}" + (f" ({', '.join(notes)})" if notes else "")
     return f"CounterfactualRows: {e.method}, {rows}, {m} counterfactual{'s' * (m != 1)}, {e.n_queries:,} model queries"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _FORM = "whybox.counterfactual_rows"
 _TABLES = ("x", "rows")
-_ARRAYS = ("of", "changed", "before", "after", "reached", "distance", "plausibility", "cost", "exact")
+_ARRAYS = ("of", "changed", "before", "after", "reached", "distance", "plausibility", "cost", "exact", "spent")
 _PLAIN = ("feature_names", "output_names", "wanted", "asked", "method", "seed", "settings")
 
 
@@ -45,6 +45,7 @@ class CounterfactualRows:
             its own: a small one says that there is nothing like it in the data.
         cost: (m,) distance, and what changes and being unlike the data cost.
         exact: (n,) whether all combinations of permitted values were asked, so that no counterfactual is cheaper than the first.
+        spent: (n,) whether the search ended because the budget did: changes may be needless, and cheaper ones may exist.
         asked: how many counterfactuals a row were asked for.
         feature_names: names of the d columns.
         output_names: names of the k outputs, or None.
@@ -70,6 +71,7 @@ class CounterfactualRows:
         ...     plausibility=[0.7],
         ...     cost=[0.6],
         ...     exact=[True],
+        ...     spent=[False],
         ...     asked=1,
         ...     feature_names=["age", "degree"],
         ... )
@@ -89,6 +91,7 @@ class CounterfactualRows:
     plausibility: Floats
     cost: Floats
     exact: Bools
+    spent: Bools
     asked: int
     feature_names: Sequence[str]
     output_names: Sequence[str] | None = None
@@ -113,6 +116,7 @@ class CounterfactualRows:
             "after": floats("after", np.asarray(self.after, dtype=np.float64).reshape(-1, k)),
             "reached": frozen(np.asarray(self.reached, dtype=bool)),
             "exact": frozen(np.asarray(self.exact, dtype=bool)),
+            "spent": frozen(np.asarray(self.spent, dtype=bool)),
             "distance": floats("distance", np.asarray(self.distance, dtype=np.float64)),
             "plausibility": floats("plausibility", np.asarray(self.plausibility, dtype=np.float64)),
             "cost": floats("cost", np.asarray(self.cost, dtype=np.float64)),
@@ -121,8 +125,8 @@ class CounterfactualRows:
             "output_names": None if self.output_names is None else names("output_names", self.output_names, k, "output"),
             "settings": plain_settings(self.settings),
         }
-        for name in ("before", "reached", "exact", "of", "changed", "after", "distance", "plausibility", "cost"):
-            count = n if name in ("before", "reached", "exact") else m
+        for name in ("before", "reached", "exact", "spent", "of", "changed", "after", "distance", "plausibility", "cost"):
+            count = n if name in ("before", "reached", "exact", "spent") else m
             if len(state[name]) != count:
                 raise ShapeError(f"{name}: expected {count} rows, got {len(state[name])}")
         if m and (of.min() < 0 or of.max() >= n or (np.diff(of) < 0).any()):
@@ -153,7 +157,7 @@ class CounterfactualRows:
             np.int64
         )
         parts: dict[str, Any] = {name: getattr(self, name)[where] for name in ("changed", "after", "distance", "plausibility", "cost")}
-        parts |= {name: getattr(self, name)[chosen] for name in ("before", "reached", "exact")}
+        parts |= {name: getattr(self, name)[chosen] for name in ("before", "reached", "exact", "spent")}
         return replace(
             self,
             x=_taken(self.x, chosen),
